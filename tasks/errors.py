@@ -1,0 +1,142 @@
+"""What can go wrong, one class each.
+
+Two families. `ApiFailure` and its subclasses say how a call to CometChat's Management API
+failed; each class is a row of the README's failure table, and what a job does about it follows
+from the class alone. The others are told to the person who enqueued or asked.
+
+Every message is a sentence for a person and holds no secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WebhookJobError(Exception):
+    """The base of everything that this program raises on purpose."""
+
+
+class InvalidInput(WebhookJobError, ValueError):
+    """A webhook, app id or option breaks a limit; the message names every bad field.
+
+    `problems` maps each bad field to the limit that it broke.
+    """
+
+    def __init__(self, message: str, problems: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.problems = problems or {}
+
+
+class JobConflict(WebhookJobError):
+    """The same webhook of the same app was enqueued before, with other values.
+
+    `fields` names the wire names of the fields that differ, never their values.
+    """
+
+    def __init__(self, message: str, job_id: str = "", fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.fields = fields
+
+
+class JobNotFound(WebhookJobError, LookupError):
+    """There is no job with this id: never enqueued, or ended and past its RESULT_TTL."""
+
+
+class StepRefused(WebhookJobError):
+    """The job's state does not allow what was asked, such as retrying a job that succeeded."""
+
+
+class StoreUnavailable(WebhookJobError):
+    """Redis cannot be reached or refuses writes; nothing was half-done, repeating is harmless."""
+
+
+class SealingUnavailable(WebhookJobError):
+    """A password cannot be sealed or opened: SEALING_KEYS is missing or lacks the key."""
+
+
+class ApiFailure(WebhookJobError):
+    """A call to the API that did not succeed.
+
+    Args:
+        message: a sentence: what happened, to which webhook of which app. No secret in it.
+        status: the HTTP status, None when no answer was read.
+        code: the API's `error.code`, None when there was none.
+        api_message: the API's own words, redacted and cut.
+        retry_after: seconds to wait, as the API told, None when it did not.
+        outcome_unknown: whether the call may have had its effect all the same.
+    """
+
+    #: Whether waiting may help; what does not is final at once.
+    transient: ClassVar[bool] = False
+    #: Whether the failure is the account's, not the job's: then it uses up no attempt.
+    account_wide: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        api_message: str | None = None,
+        retry_after: float | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.api_message = api_message
+        self.retry_after = retry_after
+        self.outcome_unknown = outcome_unknown
+
+
+class ApiUnavailable(ApiFailure):
+    """No connection, a timeout, a reset, 408, 425, 5xx, or an answer that cannot be read."""
+
+    transient = True
+
+
+class RateLimited(ApiFailure):
+    """429 or ERR_TOO_MANY_REQUESTS: the call was not processed."""
+
+    transient = True
+    account_wide = True
+
+
+class AccountRejected(ApiFailure):
+    """Credentials, certificate, host or redirect refused: no job of this account can succeed."""
+
+    transient = True
+    account_wide = True
+
+
+class AppNotFound(ApiFailure):
+    """The app is unknown to the API; it may be seconds old."""
+
+    transient = True
+
+
+class WebhookNotFound(ApiFailure):
+    """The app has no webhook with this id (ERR_WEBHOOK_NOT_FOUND)."""
+
+
+class WebhookRejected(ApiFailure):
+    """The API refuses the request: 400, 409, 422 and other 4xx."""
+
+
+class WebhookConflict(ApiFailure):
+    """A webhook with this id exists and differs from what was asked for."""
+
+
+class PlanLimit(ApiFailure):
+    """The plan does not allow it: restriction, quota, expired subscription, the 26th webhook."""
+
+
+class WorkerCrashed(ApiFailure):
+    """The attempt ended in a fault of this program or of its process, not of the API."""
+
+    transient = True
+
+
+class PasswordUnreadable(ApiFailure):
+    """The job's sealed password does not open with any of this worker's SEALING_KEYS."""
