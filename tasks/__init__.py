@@ -1,0 +1,37 @@
+"""Create CometChat webhooks from a queue: each one made, once, whatever fails.
+
+    from tasks import Webhook, enqueue_webhook
+
+    job = enqueue_webhook("my-app", Webhook(id="orders", name="Orders", webhook_url="https://…"))
+
+This is the producer's whole API.
+"""
+
+from tasks.errors import (
+    InvalidInput,
+    JobConflict,
+    JobNotFound,
+    SealingUnavailable,
+    StepRefused,
+    StoreUnavailable,
+    WebhookJobError,
+)
+from tasks.job import Job
+from tasks.producer import Enqueued, enqueue_webhook, enqueue_webhooks, get_job
+from tasks.webhook import Webhook
+
+__all__ = [
+    "Enqueued",
+    "InvalidInput",
+    "Job",
+    "JobConflict",
+    "JobNotFound",
+    "SealingUnavailable",
+    "StepRefused",
+    "StoreUnavailable",
+    "Webhook",
+    "WebhookJobError",
+    "enqueue_webhook",
+    "enqueue_webhooks",
+    "get_job",
+]

@@ -1,0 +1,171 @@
+"""Every setting, typed, from the environment (and a `.env` file, if there is one).
+
+`.env.example` lists the same settings for people. A wrong value is one `SettingsError` that
+names every bad setting; values are never shown, as they may be secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class SettingsError(ValueError):
+    """A setting is missing or has a wrong value; the message names all of them."""
+
+
+def _checked_base_url(url: str) -> str:
+    """Https, or http to this machine alone: key and secret go along with every call."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError("must be a URL such as https://apimgmt.cometchat.io")
+    if parts.username or parts.password:
+        raise ValueError("must hold no user or password")
+    if parts.scheme != "https" and not (
+        parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+    ):
+        raise ValueError("must start with https:// (http:// is for loopback only)")
+    return url.rstrip("/")
+
+
+def _checked_redis_url(url: SecretStr) -> SecretStr:
+    scheme = urlsplit(url.get_secret_value()).scheme
+    if scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return url
+
+
+def _split_keys(value: object) -> object:
+    """`SEALING_KEYS=new,old`: the first seals, all of them open."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _checked_sealing_keys(keys: Sequence[SecretStr]) -> tuple[SecretStr, ...]:
+    for number, key in enumerate(keys, 1):
+        try:
+            Fernet(key.get_secret_value())
+        except ValueError:
+            raise ValueError(
+                f"key {number} is not 32 bytes in URL-safe base64; "
+                "`python -m worker key` prints a new one"
+            ) from None
+    return tuple(keys)
+
+
+def _empty_is_unset(value: object) -> object:
+    return None if value == "" else value
+
+
+BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_checked_redis_url)]
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]
+SealingKeys = Annotated[
+    tuple[SecretStr, ...],
+    NoDecode,
+    BeforeValidator(_split_keys),
+    AfterValidator(_checked_sealing_keys),
+]
+
+
+class Settings(BaseSettings):
+    """What the program is told. Times are seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    # Redis
+    redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
+    celery_broker_url: OptionalSecret = None
+    celery_result_backend: OptionalSecret = None
+
+    # CometChat's Management API
+    cometchat_key: OptionalSecret = None
+    cometchat_secret: OptionalSecret = None
+    cometchat_base_url: BaseUrl = "https://apimgmt.cometchat.io"
+    cometchat_connect_timeout: PositiveFloat = 5.0
+    cometchat_read_timeout: PositiveFloat = 15.0
+
+    # Retries
+    retry_base_seconds: PositiveFloat = 2.0
+    retry_max_delay_seconds: PositiveFloat = 600.0
+    retry_max_attempts: PositiveInt = 12
+    retry_max_age: PositiveFloat = 86_400.0
+    retry_failed_max_age: PositiveFloat = 604_800.0
+    app_not_found_seconds: PositiveFloat = 600.0
+
+    # Keeping
+    result_ttl: PositiveInt = 604_800
+    failed_ttl: PositiveInt = 15_552_000
+    sealing_keys: SealingKeys = ()
+
+    # The worker
+    pipe_size: Annotated[int, Field(ge=1, le=100_000)] = 512
+    worker_shutdown_seconds: PositiveFloat = 25.0
+
+    # To be seen
+    sentry_dsn: OptionalSecret = None
+    sentry_environment: str = "production"
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @property
+    def broker_url(self) -> str:
+        """Where Celery's messages go: CELERY_BROKER_URL, else REDIS_URL."""
+        return (self.celery_broker_url or self.redis_url).get_secret_value()
+
+    @property
+    def result_backend(self) -> str:
+        """Where Celery's results go: CELERY_RESULT_BACKEND, else REDIS_URL."""
+        return (self.celery_result_backend or self.redis_url).get_secret_value()
+
+    def require(self, *names: str) -> None:
+        """Raise `SettingsError` naming each of these settings that is not set."""
+        missing = [name.upper() for name in names if not getattr(self, name)]
+        if missing:
+            raise SettingsError(_message([(name, "is missing") for name in missing]))
+
+
+def _message(problems: list[tuple[str, str]]) -> str:
+    lines = "".join(f"\n  {name}: {problem}" for name, problem in problems)
+    return f"The settings are not right (see .env.example):{lines}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment; `overrides` win over it.
+
+    Raises:
+        SettingsError: names every setting with a wrong value, without the value.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = [
+            (".".join(map(str, one["loc"][:1])).upper(), one["msg"].removeprefix("Value error, "))
+            for one in error.errors(include_url=False, include_input=False)
+        ]
+    raise SettingsError(_message(problems))
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings, read at the first call. Raises `SettingsError`."""
+    return load_settings()

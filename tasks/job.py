@@ -1,0 +1,106 @@
+"""A job as its producer sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.jobs import JobStore
+from tasks.record import ENDED, JobRecord
+
+#: `wait` looks this often at first, and this often later, in seconds.
+POLL_FIRST, POLL_MOST = 0.05, 1.0
+
+
+class Job:
+    """A job as it stood when it was last looked at; `refresh()` looks again.
+
+    It is made by `enqueue_webhook` and `get_job`.
+    """
+
+    def __init__(self, record: JobRecord, store: JobStore) -> None:
+        self._record = record
+        self._store = store
+
+    @property
+    def id(self) -> str:
+        """The job's id, and its Celery task's: UUIDv5 of account, app id and webhook id."""
+        return self._record.id
+
+    @property
+    def state(self) -> str:
+        """PENDING, STARTED, RETRY, SUCCESS, FAILURE or REVOKED."""
+        return self._record.state
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts are used up."""
+        return self._record.attempts
+
+    @property
+    def result(self) -> Mapping[str, Any] | None:
+        """On SUCCESS the webhook as the API has it, with `outcome` "created" or "existed"."""
+        return self._record.result
+
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        """The last failure, if there was one: class, code, status, message."""
+        return self._record.error
+
+    @property
+    def history(self) -> tuple[Mapping[str, Any], ...]:
+        """An entry for each of the latest 20 attempts, oldest first."""
+        return self._record.history
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the next attempt is due, by Redis's clock; None if one runs or none is to come."""
+        due = self._record.due_at
+        return None if due is None else datetime.fromtimestamp(due, UTC)
+
+    @property
+    def record(self) -> JobRecord:
+        """All that is known."""
+        return self._record
+
+    def refresh(self) -> Job:
+        """Look again, and return this job. Raises `JobNotFound` or `StoreUnavailable`."""
+        self._record = self._store.get(self.id)
+        return self
+
+    def wait(self, timeout: float) -> Job:
+        """Wait up to `timeout` seconds for the job to end, and return it.
+
+        Raises:
+            TimeoutError: it has not ended yet; it goes on all the same.
+            StoreUnavailable: Redis cannot be reached.
+        """
+        give_up = time.monotonic() + timeout
+        pause = POLL_FIRST
+        while self.refresh().state not in ENDED:
+            left = give_up - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(
+                    f"Job {self.id} is {self.state} after {timeout:g} s; it goes on."
+                )
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, POLL_MOST)
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "id": self.id,
+            "state": self.state,
+            "app_id": self._record.app_id,
+            "webhook_id": self._record.webhook_id,
+            "attempts": self.attempts,
+            "result": self.result,
+            "error": self.error,
+        }
+
+    def __repr__(self) -> str:
+        """The id and the state."""
+        return f"<Job {self.id} {self.state}>"

@@ -1,0 +1,14 @@
+-- A person does not want the job any more. ARGV: id, lifetime seconds.
+-- Returns the state that follows: REVOKED; STARTED if it is calling the API just now (then it is
+-- noted, and the job ends as REVOKED unless this very call succeeds or fails for good); or the
+-- state in which it had ended. Nothing if there is no such job.
+local id, key = ARGV[1], record(ARGV[1])
+local state = redis.call('HGET', key, 'state')
+if not state then return false end
+if state == 'STARTED' then
+  redis.call('HSET', key, 'cancelled', '1')
+elseif state == 'PENDING' or state == 'RETRY' then
+  settle(id, 'REVOKED', ARGV[2])
+  return 'REVOKED'
+end
+return state

@@ -1,0 +1,13 @@
+-- Records that ended are deleted. ARGV: ids. A job that is taken up again meanwhile stays.
+local gone = 0
+for _, id in ipairs(ARGV) do
+  local state = redis.call('HGET', record(id), 'state')
+  if not state or state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
+    redis.call('DEL', record(id))
+    for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, UNTOLD}) do
+      redis.call('ZREM', place, id)
+    end
+    gone = gone + 1
+  end
+end
+return gone

@@ -1,0 +1,15 @@
+-- A worker that stops gives back what it holds: what it runs (its outcome is then unknown) and
+-- what it had received but not begun. ARGV: worker, lifetime seconds, ids.
+local back = 0
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  local was = redis.call('HMGET', record(id), 'state', 'worker')
+  if was[1] == 'STARTED' and was[2] == ARGV[1] then
+    give_up_attempt(id, 'its worker was told to stop and gave it back', 0, ARGV[2])
+    back = back + 1
+  elseif redis.call('ZREM', PUBLISHED, id) == 1 then
+    redis.call('ZADD', WAITING, stamp(now), id)
+    back = back + 1
+  end
+end
+return back

@@ -1,0 +1,62 @@
+-- Put before every step. KEYS[1] is the prefix of all keys; see tasks/jobs.py for what each holds.
+local WAITING, PUBLISHED = KEYS[1] .. 'waiting', KEYS[1] .. 'published'
+local RUNNING, FAILED = KEYS[1] .. 'running', KEYS[1] .. 'failed'
+local INDEX, UNTOLD = KEYS[1] .. 'index', KEYS[1] .. 'untold'
+local HISTORY_LIMIT = 20
+-- Seconds after which an outcome that its worker did not tell is told by another.
+local TELL_AFTER = 15
+
+local function record(id) return KEYS[1] .. 'job:' .. id end
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local function stamp(instant) return string.format('%.3f', instant) end
+
+local function remember(id, entry)
+  if entry == '' then return end
+  local history = redis.call('HGET', record(id), 'history')
+  history = history and (history .. '\n' .. entry) or entry
+  local _, breaks = string.gsub(history, '\n', '')
+  for _ = HISTORY_LIMIT, breaks do history = string.match(history, '\n(.*)$') end
+  redis.call('HSET', record(id), 'history', history)
+end
+
+-- An attempt that started and never reported: nobody knows whether it had its effect.
+local function remember_lost(id, words)
+  local was = redis.call('HMGET', record(id), 'attempt', 'started_at', 'worker')
+  remember(id, cjson.encode({attempt = tonumber(was[1]), at = tonumber(was[2]),
+                             worker = was[3], outcome = 'lost', message = words}))
+end
+
+local function wait_until(id, due)
+  redis.call('HSET', record(id), 'due_at', stamp(due))
+  redis.call('ZADD', WAITING, stamp(due), id)
+end
+
+-- The job has ended. Failed ones stay until pruned, the others for their lifetime.
+local function settle(id, state, lifetime)
+  redis.call('ZREM', WAITING, id)
+  redis.call('ZREM', PUBLISHED, id)
+  redis.call('ZREM', RUNNING, id)
+  redis.call('HSET', record(id), 'state', state, 'ended_at', stamp(now))
+  redis.call('HDEL', record(id), 'due_at')
+  if state == 'FAILURE' then
+    redis.call('ZADD', FAILED, stamp(now), id)
+  else
+    redis.call('EXPIRE', record(id), lifetime)
+  end
+  redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id)
+end
+
+-- A running job whose attempt will not report goes back, unless it was cancelled meanwhile.
+local function give_up_attempt(id, words, delay, lifetime)
+  remember_lost(id, words)
+  redis.call('HSET', record(id), 'unknown', '1')
+  redis.call('ZREM', RUNNING, id)
+  if redis.call('HGET', record(id), 'cancelled') == '1' then
+    settle(id, 'REVOKED', lifetime)
+  else
+    redis.call('HSET', record(id), 'state', 'RETRY')
+    wait_until(id, now + delay)
+  end
+end

@@ -1,0 +1,66 @@
+"""What became of a job, told to those who wait for it: Celery's result backend, and Sentry.
+
+`finish` notes in the record's own step that the outcome is still to be told; a worker that dies
+in between leaves that note, and another worker's dispatcher tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celery.exceptions import TaskRevokedError
+
+from config.celery_app import app
+from tasks import errors
+from tasks.jobs import JobStore
+from tasks.record import JobRecord
+from tasks.signals import job_failed
+
+
+def error_of(failure: errors.ApiFailure) -> dict[str, Any]:
+    """A failure as it is stored: class, code, status and its sentence."""
+    return {
+        "class": type(failure).__name__,
+        "code": failure.code,
+        "status": failure.status,
+        "message": str(failure),
+        "api_message": failure.api_message,
+    }
+
+
+def exception_of(job: JobRecord) -> Exception:
+    """The exception that a record's error was made of, for those who expect one."""
+    error = job.error or {}
+    kind = getattr(errors, str(error.get("class")), errors.ApiFailure)
+    failure: Exception = kind(str(error.get("message", "no reason was kept")))
+    return failure
+
+
+def tell_progress(job: JobRecord, state: str, info: Any) -> None:
+    """Let the result backend say STARTED or RETRY."""
+    app.backend.store_result(job.id, info, state)
+
+
+def tell_outcome(store: JobStore, job: JobRecord) -> None:
+    """Store an ended job's result, report its failure once, and note that both was done."""
+    alerted = None
+    if job.state == "SUCCESS":
+        app.backend.store_result(job.id, job.result, "SUCCESS")
+    elif job.state == "REVOKED":
+        app.backend.store_result(job.id, TaskRevokedError("cancelled"), "REVOKED")
+    elif job.state == "FAILURE":
+        app.backend.store_result(job.id, exception_of(job), "FAILURE")
+        if job.failure != job.alerted:
+            job_failed.send(sender=None, job=job)
+            alerted = job.failure
+    store.told(job.id, alerted=alerted)
+
+
+def retold(job_ids: Sequence[str], states: Sequence[str]) -> None:
+    """Correct the result backend about jobs that were taken up again."""
+    for job_id, state in zip(job_ids, states, strict=True):
+        if state == "PENDING":
+            app.backend.forget(job_id)
+        elif state == "RETRY":
+            app.backend.store_result(job_id, None, "RETRY")

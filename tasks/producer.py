@@ -1,0 +1,207 @@
+"""What signup flows call: validate, seal, add the record, hint at it.
+
+A call that returned has the job in Redis. Enqueueing the same webhook again is the same job.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from tasks.errors import (
+    InvalidInput,
+    JobConflict,
+    SealingUnavailable,
+    StoreUnavailable,
+    WebhookJobError,
+)
+from tasks.job import Job
+from tasks.jobs import EXISTS, PUBLISHED, JobStore, get_store, slices
+from tasks.pipe import publish
+from tasks.record import JobRecord, NewJob, job_id
+from tasks.sealing import get_sealer
+from tasks.webhook import Webhook, check_app_id, differing_fields
+
+#: The accounts whose jobs this worker runs.
+ACCOUNTS = frozenset({"default"})
+
+
+class Enqueued(NamedTuple):
+    """What became of one item of `enqueue_webhooks`: a job, or the error that kept it out."""
+
+    job: Job | None
+    error: WebhookJobError | None
+    is_new: bool
+
+
+def enqueue_webhook(
+    app_id: str,
+    webhook: Webhook | Mapping[str, Any],
+    *,
+    webhook_version: int | None = 2,
+    not_before: datetime | float | None = None,
+    account: str = "default",
+) -> Job:
+    """Accept one webhook for creation.
+
+    Args:
+        app_id: the CometChat app to create it on.
+        webhook: what to create; a mapping is validated first.
+        webhook_version: 2, or None for a legacy webhook.
+        not_before: when the first attempt may run: an aware datetime or unix seconds.
+        account: whose key and secret to use.
+
+    Returns:
+        The job: the existing one, as it stands, if the same webhook was enqueued before.
+
+    Raises:
+        InvalidInput: naming every bad field; nothing was stored.
+        JobConflict: the webhook was enqueued before with other values.
+        SealingUnavailable: it has a password and SEALING_KEYS is not set.
+        StoreUnavailable: Redis cannot be reached, within 5 s.
+    """
+    [outcome] = enqueue_webhooks(
+        [(app_id, webhook)],
+        webhook_version=webhook_version,
+        not_before=not_before,
+        account=account,
+    )
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.job is not None  # noqa: S101  one of the two is always there
+    return outcome.job
+
+
+def enqueue_webhooks(
+    items: Iterable[tuple[str, Webhook | Mapping[str, Any]]],
+    *,
+    webhook_version: int | None = 2,
+    not_before: datetime | float | None = None,
+    account: str = "default",
+) -> list[Enqueued]:
+    """Accept many webhooks, some hundreds in each step; bad ones do not stop good ones.
+
+    Args:
+        items: (app id, webhook) each; the options are those of `enqueue_webhook`, for all.
+
+    Returns:
+        An outcome for each item, in order. Once Redis cannot be reached, that and the rest of
+        the items have `StoreUnavailable` as their error; enqueueing all of them again is
+        harmless.
+
+    Raises:
+        InvalidInput: an option is wrong; nothing was stored.
+    """
+    version, instant = _checked_options(webhook_version, not_before, account)
+    store = get_store()
+    outcomes: list[Enqueued] = []
+    for some in slices(list(items)):
+        outcomes += _enqueue_step(store, some, version, instant, account)
+    return outcomes
+
+
+def get_job(job_id: str) -> Job:
+    """The job with this id. Raises `JobNotFound` or `StoreUnavailable`."""
+    store = get_store()
+    return Job(store.get(job_id), store)
+
+
+def _checked_options(
+    webhook_version: int | None, not_before: datetime | float | None, account: str
+) -> tuple[str, float]:
+    problems = {}
+    if webhook_version not in (2, None) or isinstance(webhook_version, bool):
+        problems["webhook_version"] = "must be 2, or None for legacy"
+    if account not in ACCOUNTS:
+        problems["account"] = f"must be one of: {', '.join(sorted(ACCOUNTS))}"
+    instant = 0.0
+    if isinstance(not_before, datetime) and not_before.tzinfo is None:
+        problems["not_before"] = "must have a time zone"
+    elif isinstance(not_before, datetime):
+        instant = not_before.timestamp()
+    elif isinstance(not_before, int | float):
+        instant = float(not_before)
+    elif not_before is not None:
+        problems["not_before"] = "must be an aware datetime or unix seconds"
+    if problems:
+        words = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        raise InvalidInput(f"enqueue: {words}", problems)
+    return ("" if webhook_version is None else str(webhook_version)), instant
+
+
+def _enqueue_step(
+    store: JobStore, items: Sequence[Any], version: str, instant: float, account: str
+) -> list[Enqueued]:
+    """Enqueue as many as one step holds."""
+    drafts = [_draft(item, version, instant, account) for item in items]
+    new = [draft for draft in drafts if isinstance(draft, NewJob)]
+    try:
+        added = store.add(new)
+        publish([(job.id, 0) for job, place in zip(new, added, strict=True) if place == PUBLISHED])
+        records = store.get_many([job.id for job in new])
+    except StoreUnavailable as error:
+        refused = Enqueued(None, error, is_new=False)
+        return [refused if isinstance(draft, NewJob) else draft for draft in drafts]
+    found = iter(zip(new, added, records, strict=True))
+    return [
+        _enqueued(store, *next(found)) if isinstance(draft, NewJob) else draft for draft in drafts
+    ]
+
+
+def _draft(item: Any, version: str, instant: float, account: str) -> NewJob | Enqueued:
+    """The record to write for one item, or why there is none."""
+    problem: WebhookJobError
+    try:
+        app_id, webhook = item
+    except (TypeError, ValueError):
+        problem = InvalidInput("each item must be a pair: (app id, webhook)")
+        return Enqueued(None, problem, is_new=False)
+    try:
+        checked = webhook if isinstance(webhook, Webhook) else Webhook.parse(webhook)
+        return NewJob(
+            id=job_id(account, check_app_id(app_id), checked.id),
+            not_before=instant,
+            account=account,
+            app_id=app_id,
+            webhook=json.dumps(checked.wire()),
+            sealed_password=get_sealer().seal(checked.password) if checked.password else "",
+            webhook_version=version,
+        )
+    except WebhookJobError as error:
+        return Enqueued(None, error, is_new=False)
+
+
+def _enqueued(store: JobStore, asked: NewJob, place: str, record: JobRecord) -> Enqueued:
+    """The job for what was asked, unless it was asked before with other values."""
+    is_new = place != EXISTS
+    try:
+        differing = () if is_new else _differences(asked, record)
+    except SealingUnavailable as error:
+        return Enqueued(None, error, is_new=False)
+    if not differing:
+        return Enqueued(Job(record, store), None, is_new)
+    conflict = JobConflict(
+        f"Webhook {record.webhook_id!r} of app {record.app_id!r} was enqueued before with another "
+        f"{', '.join(differing)} (job {record.id}, {record.state}); nothing was changed. Use "
+        "another webhook id, or let `python -m tasks forget` remove the job once it has ended.",
+        record.id,
+        differing,
+    )
+    return Enqueued(None, conflict, is_new=False)
+
+
+def _differences(asked: NewJob, record: JobRecord) -> tuple[str, ...]:
+    """The names of the fields in which an earlier job differs from what is asked for now."""
+    differing = differing_fields(json.loads(asked.webhook), record.webhook)
+    if asked.webhook_version != str(record.webhook_version or ""):
+        differing += ("X-Webhook-Version",)
+    if asked.sealed_password and record.sealed_password:
+        old, new = map(get_sealer().open, (record.sealed_password, asked.sealed_password))
+        if not hmac.compare_digest(old.get_secret_value(), new.get_secret_value()):
+            differing += ("password",)
+    elif bool(asked.sealed_password) != bool(record.sealed_password):
+        differing += ("password",)
+    return differing

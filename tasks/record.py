@@ -1,0 +1,125 @@
+"""A job as it stands in Redis, read into Python. No I/O."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Self
+
+#: The namespace of job ids; changing it would make every webhook a new job.
+JOB_NAMESPACE: Final = uuid.UUID("6f1f3a43-2f0b-5d0a-9d52-7a1f6e0c9b11")
+
+#: Celery's words for a job that has ended.
+ENDED: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+STATES: Final = frozenset({"PENDING", "STARTED", "RETRY", *ENDED})
+
+
+def job_id(account: str, app_id: str, webhook_id: str) -> str:
+    """The id of the one job of this webhook: UUIDv5 of account, app id and webhook id."""
+    return str(uuid.uuid5(JOB_NAMESPACE, json.dumps([account, app_id, webhook_id])))
+
+
+class NewJob(NamedTuple):
+    """What `add` writes for one job. `not_before` is unix seconds, 0 for at once."""
+
+    id: str
+    not_before: float
+    account: str
+    app_id: str
+    webhook: str
+    sealed_password: str
+    webhook_version: str
+
+
+class Due(NamedTuple):
+    """What `take_due` found: (job id, attempts so far) to publish; seconds to the next due job."""
+
+    hints: Sequence[tuple[str, int]]
+    next_due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One job. Instants are unix seconds of Redis's clock.
+
+    `attempt` numbers every claim and fences off stale ones; `attempts` counts those that are
+    used up, which a wait for the account is not.
+    """
+
+    id: str
+    state: str
+    account: str
+    app_id: str
+    webhook: Mapping[str, Any]
+    webhook_version: int | None
+    created_at: float
+    sealed_password: str | None = None
+    attempt: int = 0
+    attempts: int = 0
+    holds: int = 0
+    outcome_unknown: bool = False
+    cancelled: bool = False
+    due_at: float | None = None
+    first_attempt_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    worker: str | None = None
+    result: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+    alerted: str | None = None
+
+    @property
+    def webhook_id(self) -> str:
+        """The id of the webhook at CometChat."""
+        return str(self.webhook["id"])
+
+    @property
+    def age(self) -> float:
+        """Seconds from the first attempt to the start of the running one."""
+        return (self.started_at or 0.0) - (self.first_attempt_at or self.started_at or 0.0)
+
+    @property
+    def failure(self) -> str:
+        """The class and code of the last error, such as `PlanLimit:ERR_PLAN_RESTRICTION`."""
+        error = self.error or {}
+        return f"{error.get('class', '')}:{error.get('code') or ''}"
+
+    @classmethod
+    def read(cls, job_id: str, fields: Mapping[str, str]) -> Self:
+        """Make a record of the fields of its Redis hash."""
+        version = fields["webhook_version"]
+        return cls(
+            id=job_id,
+            state=fields["state"],
+            account=fields["account"],
+            app_id=fields["app_id"],
+            webhook=json.loads(fields["webhook"]),
+            webhook_version=int(version) if version else None,
+            created_at=float(fields["created_at"]),
+            sealed_password=fields.get("password"),
+            attempt=int(fields["attempt"]),
+            attempts=int(fields["attempts"]),
+            holds=int(fields.get("holds", 0)),
+            outcome_unknown=fields.get("unknown") == "1",
+            cancelled=fields.get("cancelled") == "1",
+            due_at=_instant(fields.get("due_at")),
+            first_attempt_at=_instant(fields.get("first_attempt_at")),
+            started_at=_instant(fields.get("started_at")),
+            ended_at=_instant(fields.get("ended_at")),
+            worker=fields.get("worker"),
+            result=_json(fields.get("result")),
+            error=_json(fields.get("error")),
+            history=tuple(json.loads(line) for line in fields.get("history", "").splitlines()),
+            alerted=fields.get("alerted"),
+        )
+
+
+def _instant(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def _json(text: str | None) -> Any:
+    return json.loads(text) if text else None

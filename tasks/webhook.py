@@ -1,0 +1,303 @@
+"""The webhook to create: what a caller may ask for, checked before anything is queued.
+
+The limits are those that CometChat documents, so that what passes here is not refused there.
+Every field has two names, Python's (`webhook_url`) and the API's (`webhookURL`); both are taken,
+and messages use the API's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from tasks.errors import InvalidInput
+
+# In characters; CometChat, webhooks overview.
+MAX_ID = 50
+MAX_NAME = 50
+MAX_URL = 255
+MAX_USERNAME = 50
+MAX_PASSWORD = 100
+MAX_APP_ID = 100  # CometChat documents none
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
+_ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_URL_CHARACTERS = re.compile(r"[!-\[\]-~]+")  # printable ASCII but the space and the backslash
+_HTTPS = re.compile(r"https://([^/?#]*)", re.IGNORECASE)
+_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+
+_CREDENTIALS = ("username", "password")
+
+Text = TypeVar("Text", str, SecretStr)
+
+
+def _limited(value: str, maximum: int) -> str:
+    if not 1 <= len(value) <= maximum:
+        raise ValueError(
+            f"at most {maximum} characters (has {len(value)})" if value else "is empty"
+        )
+    return value
+
+
+def _identifier(value: str, maximum: int = MAX_ID) -> str:
+    _limited(value, maximum)
+    if not _IDENTIFIER.fullmatch(value):
+        raise ValueError("only ASCII letters, digits, '_' and '-'")
+    return value
+
+
+def _name(value: str) -> str:
+    _limited(value, MAX_NAME)
+    if value.isspace():
+        raise ValueError("is blank")
+    if _UNFIT.search(value):
+        raise ValueError("no control characters, line breaks or lone surrogates")
+    return value
+
+
+def _url(value: str) -> str:
+    _limited(value, MAX_URL)
+    https = _HTTPS.match(value)
+    if https is None:
+        raise ValueError("must start with https://")
+    if "@" in https[1]:
+        raise ValueError("no user or password in it: use basic auth (username, password) instead")
+    if not _URL_CHARACTERS.fullmatch(value):
+        raise ValueError(
+            "only printable ASCII without spaces and backslashes: "
+            "percent-encode the path, write the host in punycode"
+        )
+    host = _HOST.fullmatch(https[1])
+    if host is None or not 1 <= int(host[1] or 443) <= 65535:
+        raise ValueError("must have a valid host and port after https://")
+    if "#" in value:
+        raise ValueError("no fragment (#): it would never be sent")
+    return value
+
+
+def _alphanumeric(maximum: int) -> Callable[[Text], Text]:
+    def check(value: Text) -> Text:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not _ALPHANUMERIC.fullmatch(_limited(text, maximum)):
+            raise ValueError("only ASCII letters and digits")
+        return value
+
+    return check
+
+
+def _boolean(value: object) -> object:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower(), value)
+    return value
+
+
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
+
+
+class Webhook(BaseModel):
+    """A webhook as it is to be created; immutable, and valid once it exists.
+
+    Everything that is wrong with one input is told in a single `InvalidInput`. The values `""`
+    and None mean "not set", and booleans may be the words "true" and "false", as a CSV file has
+    them. The limits are from CometChat's webhooks overview.
+
+    Args:
+        id: 1 to 50 ASCII letters, digits, `_` or `-`; unique within the app. (The overview says
+            "alphanumeric"; its own examples have an underscore.)
+        name: 1 to 50 characters, not blank, no control characters.
+        webhook_url: `webhookURL`, where CometChat delivers: https, at most 255 characters, no
+            credentials, no fragment. It is sent exactly as given.
+        enabled: whether deliveries start at once; always sent, as the API documents no default.
+        retry_on_failure: `retryOnFailure`, whether CometChat repeats failed *deliveries*; has no
+            bearing on how creation is retried. The API's default is false.
+        username: for basic auth on deliveries: 1 to 50 ASCII letters and digits.
+        password: likewise, 1 to 100 ASCII letters and digits. Shown in no repr, dump or message.
+        use_basic_auth: `useBasicAuth`; follows from the credentials and need not be given.
+
+    Raises:
+        InvalidInput: naming each bad field by its wire name, with the limit that it broke.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
+    )
+
+    id: Annotated[str, AfterValidator(_identifier)]
+    name: Annotated[str, AfterValidator(_name)]
+    webhook_url: Annotated[str, AfterValidator(_url)] = Field(alias="webhookURL")
+    enabled: Boolean = True
+    retry_on_failure: Boolean = Field(default=False, alias="retryOnFailure")
+    username: Annotated[str, AfterValidator(_alphanumeric(MAX_USERNAME))] | None = None
+    password: Annotated[SecretStr, AfterValidator(_alphanumeric(MAX_PASSWORD))] | None = None
+    # Last, since it is checked against the two before.
+    use_basic_auth: Boolean = Field(default=False, alias="useBasicAuth")
+
+    def __init__(self, /, **values: Any) -> None:
+        """Check `values`, under Python's or the API's names; raises InvalidInput."""
+        problems: dict[str, str] = {}
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = _problems(error)
+        # Outside of `except`: pydantic's error holds the input, password included.
+        if problems:
+            raise _invalid(values, problems)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """The webhook that a mapping (a JSON object, a CSV row) describes; raises InvalidInput."""
+        if not isinstance(values, Mapping):
+            raise InvalidInput(f"webhook: must be a mapping of fields (is {type(values).__name__})")
+        if not all(isinstance(key, str) for key in values):
+            raise InvalidInput("webhook: the names of its fields must be text")
+        return cls(**values)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **_options: Any) -> Self:
+        """Pydantic's name for `parse`; a Webhook is returned as it is."""
+        return obj if isinstance(obj, cls) else cls.parse(obj)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: dict[str, Any]) -> dict[str, Any]:
+        given = {
+            key: value
+            for key, value in values.items()
+            if not (value is None or value == "") or key not in _WIRE_NAMES
+        }
+        if "useBasicAuth" not in given and "use_basic_auth" not in given:
+            given["useBasicAuth"] = "username" in given or "password" in given
+        return given
+
+    @field_validator("use_basic_auth")
+    @classmethod
+    def _matches_the_credentials(cls, use: bool, info: ValidationInfo) -> bool:
+        # A field that is bad, and reported as such, is not in info.data.
+        missing = [name for name in _CREDENTIALS if info.data.get(name, "") is None]
+        if use and missing:
+            raise ValueError(f"basic auth needs username and password (no {' and '.join(missing)})")
+        if not use and len(missing) < len(_CREDENTIALS):
+            raise ValueError("credentials given but useBasicAuth is false")
+        return use
+
+    def wire(self) -> dict[str, Any]:
+        """The body of the API's create call under its wire names, without the password.
+
+        `enabled` is always there; `retryOnFailure` when it was given, `useBasicAuth` and
+        `username` when there is basic auth.
+        """
+        body: dict[str, Any] = {
+            "id": self.id,
+            "name": self.name,
+            "webhookURL": self.webhook_url,
+            "enabled": self.enabled,
+        }
+        if "retry_on_failure" in self.model_fields_set:
+            body["retryOnFailure"] = self.retry_on_failure
+        if self.use_basic_auth:
+            body["useBasicAuth"] = True
+            body["username"] = self.username
+        return body
+
+    def request_body(self) -> dict[str, Any]:
+        """`wire()` with the password in clear: for the one call alone, never kept or shown."""
+        body = self.wire()
+        if self.password is not None:
+            body["password"] = self.password.get_secret_value()
+        return body
+
+
+_WIRE_NAMES = {
+    name: wire_name
+    for field, info in Webhook.model_fields.items()
+    for wire_name in (info.alias or field,)
+    for name in (field, wire_name)
+}
+_ORDER = tuple(dict.fromkeys(_WIRE_NAMES.values()))
+_DEFAULTS = {"retryOnFailure": False, "useBasicAuth": False}
+_TYPES = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+}
+
+
+def _problems(error: ValidationError) -> dict[str, str]:
+    """What pydantic found, as wire name -> limit; without the values."""
+    problems = {}
+    for found in error.errors(include_input=False, include_url=False):
+        given = str(found["loc"][0])
+        name = _WIRE_NAMES.get(given, given)
+        if found["type"] == "value_error":
+            problem = str(found["ctx"]["error"])
+        elif found["type"] != "extra_forbidden":
+            problem = _TYPES.get(found["type"], "must be text")
+        elif given in _WIRE_NAMES:
+            problem = f"given twice, as {name!r} and as {given!r}"
+        else:
+            near = difflib.get_close_matches(given, _WIRE_NAMES, n=1)
+            problem = f"unknown field {_shown(given)}"
+            problem += f"; did you mean {_WIRE_NAMES[near[0]]!r}?" if near else ""
+        problems[name] = problem
+    return problems
+
+
+def _invalid(values: Mapping[str, Any], problems: dict[str, str]) -> InvalidInput:
+    known = values.get("id")
+    webhook = f"webhook {_shown(known)}" if isinstance(known, str) and known else "webhook"
+    told = (
+        problem if problem.startswith("unknown field") else f"{name}: {problem}"
+        for name, problem in problems.items()
+    )
+    return InvalidInput(f"{webhook}: {'; '.join(told)}", problems)
+
+
+def _shown(text: str) -> str:
+    """A caller's text fit for a message: on one line, ASCII, not longer than an id may be."""
+    return ascii(text if len(text) <= MAX_ID else text[:MAX_ID] + "...")
+
+
+def check_app_id(app_id: object) -> str:
+    """The CometChat app id, unchanged, if it can be one.
+
+    Args:
+        app_id: 1 to 100 ASCII letters, digits, `_` or `-`; CometChat documents no limit.
+
+    Raises:
+        InvalidInput: it is none of that.
+    """
+    problem = f"must be text (is {type(app_id).__name__})"
+    if isinstance(app_id, str):
+        try:
+            return _identifier(app_id, MAX_APP_ID)
+        except ValueError as error:
+            problem = str(error)
+    raise InvalidInput(f"app id: {problem}", {"appId": problem})
+
+
+def differing_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
+    """The wire names under which two `Webhook.wire()` bodies differ, in the order of the fields.
+
+    What is left out counts as its default, false for `retryOnFailure` and `useBasicAuth`.
+    """
+    return tuple(
+        name
+        for name in _ORDER
+        if a.get(name, _DEFAULTS.get(name)) != b.get(name, _DEFAULTS.get(name))
+    )
