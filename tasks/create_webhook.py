@@ -46,7 +46,7 @@ PERHAPS_A_DUPLICATE = frozenset({400, 409, 422})
 LOGGED = ("attempt", "outcome", "status", "code", "ms", "next_try_in")
 
 
-@app.task(name="tasks.create_webhook", bind=True, throws=(ApiFailure,))  # type: ignore[untyped-decorator]
+@app.task(name="tasks.create_webhook", bind=True, throws=(ApiFailure,))
 def create_webhook(self: Task, job_id: str) -> Mapping[str, Any]:
     """Run one attempt of a job. Returns the webhook as the API has it."""
     store = get_store(WORKER_PATIENCE)
@@ -141,7 +141,7 @@ def succeed(
     if not store.finish(job, "SUCCESS", result=result, entry=entry):
         raise stale(job, entry)
     log.info("attempt", **log_fields(job, entry))
-    tell(tell_outcome, store, replace(job, state="SUCCESS", result=result, error=None))
+    tell(tell_outcome, store, ended(job, "SUCCESS", entry, result=result))
     return result
 
 
@@ -158,7 +158,7 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
         if not store.finish(job, "FAILURE", error=error, entry=entry):
             return stale(job, entry)
         log.warning("attempt", **log_fields(job, entry))
-        tell(tell_outcome, store, replace(job, state="FAILURE", result=None, error=error))
+        tell(tell_outcome, store, ended(job, "FAILURE", entry, error=error))
         return failure
     delay = policy.delay(failure, attempts=job.attempts, holds=job.holds)
     entry["next_try_in"] = round(delay, 3)
@@ -174,10 +174,15 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
         return stale(job, entry)
     log.info("attempt", **log_fields(job, entry))
     if state == "REVOKED":
-        tell(tell_outcome, store, replace(job, state="REVOKED"))
+        tell(tell_outcome, store, ended(job, "REVOKED", entry))
         return Ignore()
     tell(tell_progress, job, "RETRY", failure)
     return Retry(str(failure), exc=failure, when=delay)
+
+
+def ended(job: JobRecord, state: str, entry: Mapping[str, Any], **outcome: Any) -> JobRecord:
+    """The record as the step that ended the job left it, without reading it again."""
+    return replace(job, state=state, history=(*job.history, entry), **outcome)
 
 
 def crash(job: JobRecord, error: Exception) -> WorkerCrashed:
@@ -191,7 +196,7 @@ def crash(job: JobRecord, error: Exception) -> WorkerCrashed:
     )
 
 
-def stale(job: JobRecord, entry: Mapping[str, Any]) -> Ignore:
+def stale(job: JobRecord, entry: Mapping[str, Any]) -> Exception:
     """Another attempt took over while this one ran: it has nothing to say."""
     log.warning("stale attempt, nothing changed", **log_fields(job, entry))
     return Ignore()

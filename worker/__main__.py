@@ -1,0 +1,95 @@
+"""`python -m worker check` and `python -m worker key`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import click
+from cryptography.fernet import Fernet
+
+from config.settings import Settings, SettingsError, get_settings
+from tasks.create_webhook import get_api
+from tasks.errors import ApiFailure, AppNotFound, StoreUnavailable
+from tasks.jobs import get_store
+
+#: No app has this id: asking for its webhooks tries address and credentials, and creates nothing.
+PROBE_APP = "worker-check-probe"
+
+
+class Finding(NamedTuple):
+    """One line of the check."""
+
+    level: Literal["ok", "warning", "error"]
+    about: str
+    words: str
+
+
+@click.group()
+def main() -> None:
+    """Commands for whoever runs the worker."""
+
+
+@main.command()
+def check() -> None:
+    """Try the settings, Redis and the API, without creating anything."""
+    worst = 0
+    for level, about, words in findings():
+        click.echo(f"{level:8}{about}: {words}")
+        worst = max(worst, level == "error")
+    sys.exit(worst)
+
+
+@main.command()
+def key() -> None:
+    """Print a new key for SEALING_KEYS."""
+    click.echo(Fernet.generate_key().decode())
+
+
+def findings() -> Iterator[Finding]:
+    """What there is to say, a line each."""
+    settings = get_settings()
+    try:
+        settings.require("cometchat_key", "cometchat_secret")
+        yield Finding("ok", "settings", "complete")
+    except SettingsError as error:
+        yield Finding("error", "settings", " ".join(str(error).split()))
+    if not settings.sealing_keys:
+        yield Finding("warning", "SEALING_KEYS", "not set: webhooks with basic auth are refused")
+    yield from _redis_findings()
+    if settings.cometchat_key and settings.cometchat_secret:
+        yield _api_finding(settings)
+
+
+def _redis_findings() -> Iterator[Finding]:
+    try:
+        facts = get_store().server_facts()
+    except StoreUnavailable as error:
+        yield Finding("error", "Redis", str(error))
+        return
+    yield Finding("ok", "Redis", f"reachable, version {facts['version']}")
+    if facts["maxmemory_policy"] == "noeviction":
+        yield Finding("ok", "maxmemory-policy", "noeviction")
+    else:
+        words = f"{facts['maxmemory_policy']} may evict jobs: set maxmemory-policy noeviction"
+        yield Finding("error", "maxmemory-policy", words)
+    if facts["appendonly"] == "on":
+        yield Finding("ok", "append-only file", "on")
+    else:
+        words = "off: jobs since the last snapshot are lost when Redis is; set appendonly yes"
+        yield Finding("warning", "append-only file", words)
+
+
+def _api_finding(settings: Settings) -> Finding:
+    try:
+        get_api().list_webhooks(PROBE_APP, version=2)
+    except AppNotFound:
+        pass  # it knows us, and says that it does not know the app
+    except ApiFailure as error:
+        return Finding("error", "API", str(error))
+    return Finding("ok", "API", f"{settings.cometchat_base_url} answers and accepts the key")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m worker")
