@@ -1,0 +1,52 @@
+"""What Celery's commands start with: settings, logs, Sentry and the dispatcher on the app.
+
+Wrong settings end the process with one message before anything starts.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+from celery import signals
+
+from config.celery_app import app
+from config.logging import configure_logging
+from config.settings import SettingsError, get_settings
+from worker.dispatcher import Dispatcher
+from worker.sentry import start_sentry
+
+__all__ = ["app"]
+
+
+def _refuse(error: SettingsError) -> NoReturn:
+    print(error, file=sys.stderr)
+    raise SystemExit(2)
+
+
+try:
+    _settings = get_settings()
+except SettingsError as _error:
+    _refuse(_error)
+
+app.steps["worker"].add(Dispatcher)
+
+
+@signals.setup_logging.connect
+def _on_setup_logging(**_: Any) -> None:
+    configure_logging(_settings)
+
+
+@signals.celeryd_init.connect
+def _on_worker_init(**_: Any) -> None:
+    try:
+        _settings.require("cometchat_key", "cometchat_secret")
+    except SettingsError as error:
+        _refuse(error)
+    start_sentry(_settings)
+
+
+@signals.celeryd_after_setup.connect
+def _on_worker_setup(instance: Any, **_: Any) -> None:
+    # What `--concurrency` says, so that the API client's pool is as large.
+    app.conf.worker_concurrency = instance.concurrency

@@ -1,0 +1,70 @@
+"""The command `python -m worker.sandbox`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from worker.sandbox.answers import SHAPES
+from worker.sandbox.server import serve
+from worker.sandbox.settings import DEFAULT_KEY, DEFAULT_SECRET, Settings, parse_faults
+
+
+@click.command(context_settings={"auto_envvar_prefix": "SANDBOX", "show_default": True})
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port; 0 for a free one.")
+@click.option(
+    "--key", default=DEFAULT_KEY, help="What the header key must be; rather give SANDBOX_KEY."
+)
+@click.option(
+    "--secret",
+    default=DEFAULT_SECRET,
+    help="What the header secret must be; rather give SANDBOX_SECRET.",
+)
+@click.option("--faults", default="", help="mixed:RATE, or a JSON list of rules.")
+@click.option("--latency", default=0.0, help="Seconds that each call takes at least.")
+@click.option("--seed", default=None, type=int, help="Makes the faults repeatable.")
+@click.option(
+    "--duplicate",
+    default="400",
+    type=click.Choice(["400", "409", "422"]),
+    help="Status for an id that is taken.",
+)
+@click.option(
+    "--shape", default="object", type=click.Choice(SHAPES), help="How answers wrap a webhook."
+)
+@click.option("--apps", default=None, help="The app ids that exist, by commas; else all do.")
+@click.option(
+    "--app-appears-after", default=0.0, help="Seconds until an app that was made is found."
+)
+def main(
+    host: str, port: int, faults: str, duplicate: str, apps: str | None, **others: Any
+) -> None:
+    """A stand-in for CometChat's Management API: its webhook operations, in memory.
+
+    Every option can be given in the environment too, as SANDBOX_PORT and so on. The control
+    calls under /_sandbox/ need no credentials.
+    """
+    try:
+        settings = Settings(
+            faults=tuple(parse_faults(faults)),
+            duplicate=int(duplicate),
+            apps=None if apps is None else tuple(each for each in apps.split(",") if each),
+            **others,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        asyncio.run(serve(settings, host, port, _announce))
+    except OSError as error:
+        raise click.ClickException(f"Cannot listen on {host}:{port}: {error}") from None
+
+
+def _announce(base_url: str) -> None:
+    click.echo(f"sandbox listening on {base_url}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m worker.sandbox")
