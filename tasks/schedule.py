@@ -20,7 +20,7 @@ MAY_SUCCEED_LATER = frozenset(
 )
 
 
-@app.task(name="tasks.retry_failed", throws=(errors.StoreUnavailable,))  # type: ignore[untyped-decorator]
+@app.task(name="tasks.retry_failed", throws=(errors.StoreUnavailable,))
 def retry_failed() -> int:
     """Give each failed job that may succeed by now one more attempt; how many there were."""
     store = get_store(WORKER_PATIENCE)
@@ -37,7 +37,7 @@ def retry_failed() -> int:
     return len(ids)
 
 
-@app.task(name="tasks.prune", throws=(errors.StoreUnavailable,))  # type: ignore[untyped-decorator]
+@app.task(name="tasks.prune", throws=(errors.StoreUnavailable,))
 def prune() -> int:
     """Delete failed jobs past FAILED_TTL and what is left of expired ones; how many."""
     gone = get_store(WORKER_PATIENCE).prune(failed_ttl=get_settings().failed_ttl)

@@ -1,0 +1,305 @@
+"""What an answer of CometChat's API means: pure functions, for any bytes that may come."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, TypedDict, cast, get_type_hints
+from urllib.parse import quote, quote_plus
+
+from pydantic import SecretStr
+
+from tasks.errors import (
+    AccountRejected,
+    ApiFailure,
+    ApiUnavailable,
+    AppNotFound,
+    PlanLimit,
+    RateLimited,
+    WebhookNotFound,
+    WebhookRejected,
+)
+
+MAX_API_MESSAGE = 500  # characters
+MAX_RETRY_AFTER = 3600.0  # seconds; what is told beyond it is no advice
+MIN_ENCODED = 6  # characters; a shorter encoded part of a secret tells nothing and is everywhere
+MAX_WRAPPERS = 10  # around an answer; the documented ones have at most three
+
+#: CometChat, error guide and management API error codes; the HTTP status is seldom documented.
+_CODES: dict[type[ApiFailure], str] = {
+    ApiUnavailable: "ERR_MISSION_FAILED ERR_OPERATION_FAILED ERR_EXCEPTION",
+    RateLimited: "ERR_TOO_MANY_REQUESTS",
+    AccountRejected: (
+        "AUTH_ERR_INVALID_SECRET_KEY AUTH_ERR_EMPTY_AUTH_HEADER AUTH_ERR_NO_ACCESS "
+        "ERR_API_NOT_FOUND"
+    ),
+    AppNotFound: "ERR_APP_NOT_FOUND AUTH_ERR_INVALID_APPID AUTH_ERR_EMPTY_APPID ERR_APP_ARCHIVED",
+    WebhookNotFound: "ERR_WEBHOOK_NOT_FOUND",
+    PlanLimit: "ERR_PLAN_RESTRICTION ERR_PLAN_QUOTA_RESTRICTION ERR_SUBSCRIPTION_EXPIRED",
+    WebhookRejected: "ERR_BAD_REQUEST",
+}
+CLASS_OF_CODE = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
+
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_SECONDS = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\s*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_FULL = (
+    re.compile(r"webhook", re.I),
+    re.compile(r"\b25\b(?!\s*char)", re.I),
+    re.compile(r"limit|quota|max|exceed|reached|more than|at most|up to|allowed", re.I),
+)
+
+
+class WebhookFound(TypedDict, total=False):
+    """A webhook as the API told it; all but `id` may be missing. Instants are unix seconds."""
+
+    id: str
+    name: str
+    webhookURL: str
+    enabled: bool
+    createdAt: int
+    updatedAt: int
+
+
+_FOUND = get_type_hints(WebhookFound)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a call is about, for its messages. `webhook_id` is None for all of an app's webhooks."""
+
+    app_id: str
+    webhook_id: str | None = None
+    creating: bool = False
+
+    def __str__(self) -> str:
+        webhook = "the webhooks" if self.webhook_id is None else f"webhook {self.webhook_id!r}"
+        return f"{webhook} of app {self.app_id!r}"
+
+
+def parse(body: bytes) -> Any:
+    """The body's JSON; None for anything that is not JSON, be it empty, HTML or too deep."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def webhooks_in(answer: Any) -> list[WebhookFound] | None:
+    """The webhooks in a parsed answer, whatever they are wrapped in.
+
+    CometChat documents `{"data": {...}}`, `[{"data": {...}}]`, `{"data": [{"data": {...}}]}` and
+    `{"data": {"": {...}}}` for one and `{"data": [...]}` for many.
+
+    Returns:
+        Their known fields alone, lest a password that the API repeats gets into a result; None
+        if the answer has no such shape.
+    """
+    found = _objects(answer)
+    return None if found is None else [_known(item) for item in found]
+
+
+def triggers_in(answer: Any) -> list[str] | None:
+    """The ids of the triggers in a parsed answer, None if it is unreadable."""
+    found = _objects(answer)
+    return None if found is None else [item["id"] for item in found]
+
+
+def successes_in(answer: Any, trigger_ids: Iterable[str] = ()) -> dict[str, bool] | None:
+    """Which of the triggers succeeded, or under "" whether the call did; None if nothing says so.
+
+    CometChat documents `{"data": {"success": true}}`, and for added triggers
+    `{"data": {"<triggerId>": {"success": true}}}`.
+    """
+    data = _unwrapped(answer)
+    if not isinstance(data, dict):
+        return None
+    success = data.get("success")
+    if isinstance(success, bool):
+        return dict.fromkeys(trigger_ids, success) or {"": success}
+    each = {name: item.get("success") for name, item in data.items() if isinstance(item, dict)}
+    understood = any(isinstance(success, bool) for success in each.values())
+    return {name: each.get(name) is True for name in trigger_ids} if understood else None
+
+
+def _objects(answer: Any) -> list[dict[str, Any]] | None:
+    inner = _unwrapped(answer)
+    items = [_unwrapped(item) for item in inner] if isinstance(inner, list) else [inner]
+    complete = all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in items)
+    return items if complete else None
+
+
+def _unwrapped(value: Any) -> Any:
+    for _ in range(MAX_WRAPPERS):
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        elif isinstance(value, dict) and not isinstance(value.get("id"), str):
+            inner = value.get("data", value.get("", value))
+            if inner is value:
+                return value
+            value = inner
+        else:
+            return value
+    return None
+
+
+def _known(item: Mapping[str, Any]) -> WebhookFound:
+    known = {name: item[name] for name, kind in _FOUND.items() if type(item.get(name)) is kind}
+    return cast(WebhookFound, known)
+
+
+def retry_after(headers: Mapping[str, str], *, now: float, reset: bool = False) -> float | None:
+    """The seconds to wait that an answer told, 0 to 3600, None if it told nothing readable.
+
+    Args:
+        headers: `Retry-After` counts, in seconds or as an HTTP date. CometChat's pages on rate
+            limits disagree on the names of the others, so both are read.
+        now: the time, in unix seconds.
+        reset: whether to go by X-RateLimit-Reset or X-Rate-Limit-Reset (unix seconds) else.
+    """
+    told = {name.lower(): value for name, value in headers.items()}
+    seconds = _seconds(told.get("retry-after"))
+    if seconds is None:
+        try:
+            at = parsedate_to_datetime(told["retry-after"])
+            seconds = at.replace(tzinfo=at.tzinfo or UTC).timestamp() - now
+        except (KeyError, ValueError, TypeError, OverflowError, IndexError):
+            for name in ("x-ratelimit-reset", "x-rate-limit-reset") if reset else ():
+                instant = _seconds(told.get(name))
+                seconds = instant - now if seconds is None and instant is not None else seconds
+    return None if seconds is None else min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _seconds(text: str | None) -> float | None:
+    number = _SECONDS.fullmatch(text or "")
+    return float(number[1]) if number else None
+
+
+def redact(text: str, secrets: Iterable[SecretStr]) -> str:
+    """The text with each secret replaced by "[redacted]", also if in base64 or URL-encoded."""
+    forms = {form for secret in secrets for form in _forms(secret.get_secret_value())}
+    if not forms:
+        return text
+    longest_first = sorted(forms, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), "[redacted]", text, flags=re.IGNORECASE)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    if not secret:
+        return
+    yield from (secret, quote(secret, "", errors="replace"), quote_plus(secret, errors="replace"))
+    for offset in range(3):
+        # Base64 maps 3 bytes to 4 characters: what comes before, such as "user:", shifts the rest.
+        data = bytes(offset) + secret.encode(errors="replace")
+        whole = slice(-(-offset * 8 // 6), len(data) * 8 // 6)
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            if len(form := encode(data).decode()[whole]) >= MIN_ENCODED:
+                yield form
+
+
+def failure(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    *,
+    now: float,
+    subject: Subject,
+    secrets: Iterable[SecretStr],
+) -> ApiFailure:
+    """The failure that an answer means, by its `error.code` first, then by the status.
+
+    `body` is None if it could not be read, `now` in unix seconds. The `secrets` (key, secret,
+    the webhook's password) are not repeated if the answer has them.
+    """
+    secrets = tuple(secrets)
+    answer = parse(body or b"")
+    error = answer.get("error") if isinstance(answer, dict) else None
+    error = error if isinstance(error, dict) else {}
+    code = error.get("code")
+    code = redact(code, secrets) if isinstance(code, str) and _CODE.fullmatch(code) else None
+    api_message = _api_message(error, secrets) or None
+    kind = CLASS_OF_CODE.get(code or "") or _class_of_status(status, code, body)
+    if kind is WebhookRejected and subject.creating and api_message and _is_full(api_message):
+        kind = PlanLimit
+    told = f"{status} {code}" if code else str(status)
+    return kind(
+        sentence(kind, subject, told + _remark(status, body, api_message)),
+        status=status,
+        code=code,
+        api_message=api_message,
+        retry_after=retry_after(headers, now=now, reset=kind is RateLimited),
+        outcome_unknown=kind is ApiUnavailable,
+    )
+
+
+def _remark(status: int, body: bytes | None, api_message: str | None) -> str:
+    if api_message:
+        return f": {api_message}"
+    if 300 <= status < 400:
+        return ", a redirect, which is never followed: key and secret would go along."
+    if body is None:
+        return " with an answer that was cut, too slow or too large."
+    return " with an answer that is not understood." if status < 300 else "."
+
+
+def _class_of_status(status: int, code: str | None, body: bytes | None) -> type[ApiFailure]:
+    if status == 429:
+        return RateLimited
+    if 300 <= status < 400:
+        return AccountRejected
+    if body is None or status in (408, 425) or not 400 <= status < 500:
+        return ApiUnavailable
+    if status in (401, 403) or (status == 404 and code is None):
+        return AccountRejected
+    return WebhookRejected
+
+
+def _is_full(api_message: str) -> bool:
+    """Whether this is about the cap of 25 webhooks per app, for which no code is documented."""
+    return all(pattern.search(api_message) for pattern in _FULL)
+
+
+def _api_message(error: Mapping[str, Any], secrets: Iterable[SecretStr]) -> str:
+    """The API's message and its field errors, `details: {field: [text] | text}`."""
+    message, details = error.get("message"), error.get("details")
+    text = message if isinstance(message, str) else ""
+    if isinstance(details, dict):
+        told = (f"{name}: {_listed(problem)}" for name, problem in details.items())
+        text += f" ({'; '.join(told)})"
+    elif isinstance(details, str):
+        text += f" ({details})"
+    text = _CONTROL.sub(" ", redact(text, secrets)).strip()
+    return text if len(text) <= MAX_API_MESSAGE else text[: MAX_API_MESSAGE - 3] + "..."
+
+
+def _listed(problem: Any) -> str:
+    texts = problem if isinstance(problem, list) else [problem]
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+_SENTENCES: dict[type[ApiFailure], str] = {
+    ApiUnavailable: "CometChat is unavailable for {subject}: {told}",
+    RateLimited: "CometChat's rate limit was reached at {subject}: {told}",
+    AccountRejected: (
+        "CometChat refused this account's call for {subject}: {told} "
+        "Check COMETCHAT_KEY and COMETCHAT_SECRET, and that COMETCHAT_BASE_URL is right."
+    ),
+    AppNotFound: "CometChat has no app {subject.app_id!r}, wanted for {subject}: {told}",
+    WebhookNotFound: "CometChat has no {subject}: {told}",
+    WebhookRejected: "CometChat refused {subject}: {told}",
+    PlanLimit: (
+        "CometChat's plan does not allow {subject}: {told} "
+        "Raise the plan or delete a webhook, then retry the job."
+    ),
+}
+
+
+def sentence(kind: type[ApiFailure], subject: Subject, told: str) -> str:
+    """What a person is told of a failure of this kind; `told` says what happened."""
+    told = told if told.endswith((".", ".)")) else told + "."
+    return _SENTENCES[kind].format(subject=subject, told=told)

@@ -1,0 +1,318 @@
+"""The client of CometChat's Management API: a method per endpoint, an exception per outcome.
+
+Facts and names are those of CometChat's documentation, "Management APIs", webhooks. A call is made
+once: when to repeat it is for others to decide, by the class of what was raised.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NotRequired, TypedDict, TypeVar, Unpack
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from config import __version__
+from tasks import answers
+from tasks.answers import Subject, WebhookFound, sentence
+from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable, InvalidInput
+from tasks.transport import NoAnswer, Transport
+from tasks.webhook import Webhook
+
+#: One page holds them all: an app has at most 25 webhooks (CometChat, webhooks overview), and
+#: 1000 is the largest page (CometChat, list webhooks).
+PAGE = "perPage=1000"
+
+HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"cometchat-webhook-worker/{__version__}",
+}
+
+Read = TypeVar("Read")
+
+
+class Options(TypedDict):
+    """What every method takes besides.
+
+    `version` is the X-Webhook-Version of the webhooks meant: 2, or None for legacy ones (then the
+    header is left out; CometChat, create webhook). `deadline_seconds` bounds the whole call, if
+    below the sum of the two timeouts.
+    """
+
+    version: int | None
+    deadline_seconds: NotRequired[float | None]
+
+
+class CometChat:
+    """One account's access to the Management API, for many threads at once.
+
+    Every method takes `Options` by name, and raises `ApiFailure` in the class that says what
+    happened, or InvalidInput for an id that cannot be in a path. Errors hold neither the
+    credentials nor a webhook's password.
+
+    Args:
+        base_url: such as https://apimgmt.cometchat.io.
+        key: the header `key`, from CometChat's sales.
+        secret: the header `secret`.
+        connect_timeout: seconds for connecting, TLS included.
+        read_timeout: seconds in which an answer must go on. A whole call, from connecting to the
+            last byte, takes no longer than both together.
+        pool_size: connections that are kept open; as many as there are threads.
+        max_answer_bytes: the largest answer that is read.
+
+    Raises:
+        InvalidInput: key or secret cannot be sent in a header.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: SecretStr,
+        secret: SecretStr,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        pool_size: int = 64,
+        max_answer_bytes: int = 1024 * 1024,
+    ) -> None:
+        for name, value in (("COMETCHAT_KEY", key), ("COMETCHAT_SECRET", secret)):
+            text = value.get_secret_value()
+            if not (text.isascii() and text.isprintable() and text == text.strip() and text):
+                problem = "must be printable ASCII without spaces around it"
+                raise InvalidInput(f"{name} {problem}", {name: problem})
+        self._credentials = {"key": key, "secret": secret}
+        self._transport = Transport(
+            base_url,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            pool_size=pool_size,
+            max_answer_bytes=max_answer_bytes,
+        )
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._transport.close()
+
+    def create_webhook(
+        self,
+        app_id: str,
+        webhook: Webhook,
+        **options: Unpack[Options],
+    ) -> WebhookFound:
+        """Create a webhook; not idempotent.
+
+        Raises:
+            ApiUnavailable: also if the answer is about another webhook.
+        """
+
+        def created(answer: Any) -> WebhookFound | None:
+            found = _one(answer)
+            return found if found and found["id"] == webhook.id else None
+
+        return self._call(
+            "POST",
+            _path(app_id),
+            Subject(app_id, webhook.id, creating=True),
+            created,
+            {**webhook.wire(), "password": webhook.password},
+            **options,
+        )
+
+    def list_webhooks(self, app_id: str, **options: Unpack[Options]) -> list[WebhookFound]:
+        """All webhooks of an app."""
+        return self._call(
+            "GET",
+            f"{_path(app_id)}?{PAGE}",
+            Subject(app_id),
+            answers.webhooks_in,
+            **options,
+        )
+
+    def get_webhook(
+        self,
+        app_id: str,
+        webhook_id: str,
+        **options: Unpack[Options],
+    ) -> WebhookFound:
+        """One webhook; raises WebhookNotFound if the app has none with this id."""
+        return self._call(
+            "GET",
+            _path(app_id, webhook_id),
+            Subject(app_id, webhook_id),
+            _one,
+            **options,
+        )
+
+    def update_webhook(
+        self,
+        app_id: str,
+        webhook_id: str,
+        changes: Mapping[str, Any],
+        **options: Unpack[Options],
+    ) -> WebhookFound:
+        """Change a webhook's fields.
+
+        Args:
+            app_id: the app.
+            webhook_id: the webhook.
+            changes: wire names and values, `password` as a SecretStr. An `id`, which cannot be
+                changed, and None are left out.
+            options: see the class.
+        """
+        return self._call(
+            "PUT",
+            _path(app_id, webhook_id),
+            Subject(app_id, webhook_id),
+            _one,
+            {name: value for name, value in changes.items() if name != "id"},
+            **options,
+        )
+
+    def delete_webhook(
+        self,
+        app_id: str,
+        webhook_id: str,
+        **options: Unpack[Options],
+    ) -> None:
+        """Delete a webhook; raises WebhookNotFound if the app has none with this id."""
+        self._call(
+            "DELETE",
+            _path(app_id, webhook_id),
+            Subject(app_id, webhook_id),
+            _done,
+            **options,
+        )
+
+    def add_triggers(
+        self,
+        app_id: str,
+        webhook_id: str,
+        trigger_ids: Iterable[str],
+        **options: Unpack[Options],
+    ) -> dict[str, bool]:
+        """Have a webhook called on triggers; says of each one whether it was added."""
+        asked = list(trigger_ids)
+        return self._call(
+            "POST",
+            _path(app_id, webhook_id, "triggers"),
+            Subject(app_id, webhook_id),
+            lambda answer: answers.successes_in(answer, asked),
+            {"triggerIds": asked},
+            **options,
+        )
+
+    def list_triggers(
+        self,
+        app_id: str,
+        webhook_id: str,
+        **options: Unpack[Options],
+    ) -> list[str]:
+        """The ids of a webhook's triggers."""
+        return self._call(
+            "GET",
+            _path(app_id, webhook_id, "triggers"),
+            Subject(app_id, webhook_id),
+            answers.triggers_in,
+            **options,
+        )
+
+    def remove_triggers(
+        self,
+        app_id: str,
+        webhook_id: str,
+        trigger_ids: Iterable[str],
+        **options: Unpack[Options],
+    ) -> None:
+        """No longer have a webhook called on triggers."""
+        self._call(
+            "DELETE",
+            _path(app_id, webhook_id, "triggers"),
+            Subject(app_id, webhook_id),
+            _done,
+            {"triggerIds": list(trigger_ids)},
+            **options,
+        )
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        subject: Subject,
+        read: Callable[[Any], Read | None],
+        fields: Mapping[str, Any] | None = None,
+        **options: Unpack[Options],
+    ) -> Read:
+        """Make one call and `read` its parsed answer; None from `read` means "not understood"."""
+        outcome = self._ask(method, path, subject, read, fields, **options)
+        # Raised here, where no local variable holds an answer, which might repeat a secret.
+        if isinstance(outcome, ApiFailure):
+            raise outcome
+        return outcome
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        subject: Subject,
+        read: Callable[[Any], Read | None],
+        fields: Mapping[str, Any] | None,
+        **options: Unpack[Options],
+    ) -> Read | ApiFailure:
+        headers: dict[str, str | SecretStr] = {**self._credentials, **HEADERS}
+        if (version := options["version"]) is not None:
+            headers["X-Webhook-Version"] = str(version)
+        if fields is not None:
+            headers["Content-Type"] = "application/json"
+        got = self._transport.send(
+            method,
+            path,
+            headers=headers,
+            body=None if fields is None else _json(fields),
+            deadline_seconds=options.get("deadline_seconds"),
+        )
+        if isinstance(got, NoAnswer):
+            return _unanswered(got, subject)
+        if 200 <= got.status < 300 and got.body is not None:
+            result = read(answers.parse(got.body))
+            if result is not None:
+                return result
+        secrets = [*self._credentials.values()]
+        secrets += [value for value in (fields or {}).values() if isinstance(value, SecretStr)]
+        return answers.failure(
+            got.status, got.headers, got.body, now=time.time(), subject=subject, secrets=secrets
+        )
+
+
+def _path(app_id: str, *segments: str) -> str:
+    """The path of an app's webhooks, or of what is below them."""
+    for name, value in (("appId", app_id), *(("webhookId", segment) for segment in segments)):
+        if value in ("", ".", ".."):
+            raise InvalidInput(f"{name}: {value!r} cannot be part of a path", {name: "not an id"})
+    return "/" + "/".join(quote(part, safe="") for part in ("apps", app_id, "webhooks", *segments))
+
+
+def _json(fields: Mapping[str, Any]) -> SecretStr:
+    given = {name: value for name, value in fields.items() if value is not None}
+    return SecretStr(json.dumps(given, default=lambda secret: secret.get_secret_value()))
+
+
+def _one(answer: Any) -> WebhookFound | None:
+    found = answers.webhooks_in(answer)
+    return found[0] if found and len(found) == 1 else None
+
+
+def _done(answer: Any) -> bool | None:
+    return (answers.successes_in(answer) or {}).get("") or None
+
+
+def _unanswered(got: NoAnswer, subject: Subject) -> ApiFailure:
+    if got.cause == "network":
+        told = sentence(ApiUnavailable, subject, got.reason)
+        return ApiUnavailable(told, outcome_unknown=got.sent)
+    return AccountRejected(
+        f"CometChat was not asked for {subject}: {got.reason}. "
+        "Check COMETCHAT_BASE_URL, the proxy variables and REQUESTS_CA_BUNDLE."
+    )

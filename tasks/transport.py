@@ -1,0 +1,305 @@
+"""One HTTP exchange, bounded in time and size, that never raises.
+
+requests bounds the time between two bytes; a server that sends a byte now and then could hold a
+thread for hours. Here every read from the socket, be it a header's or the body's, is given what
+is left of the whole call's time.
+
+Only requests' adapter is used, not its Session: so no redirect is followed, no cookie kept, and no
+.netrc read. What fails comes back as a value, since exceptions of requests and urllib3, and the
+frames below, hold the headers with key and secret.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import urllib3
+from pydantic import SecretStr
+from requests import Request, Response, Session
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ProxyError
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+from urllib3.util.connection import allowed_gai_family
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said; `body` is None if it was too large, cut short or undecodable."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """Why there is none, whether the request may have reached the server, and whose fault it is."""
+
+    reason: str
+    sent: bool
+    cause: Literal["network", "certificate", "configuration"] = "network"
+
+
+@dataclass
+class _Call:
+    until: float
+    sent: bool = False
+
+    def left(self) -> float:
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
+
+
+_call: ContextVar[_Call] = ContextVar("call")
+
+
+class _BoundedReader(io.RawIOBase):
+    """A socket's file whose reads end with the call's time."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._sock, self._raw = sock, raw
+        self._idle_seconds = sock.gettimeout() or 0.0
+        self._call = _call.get()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(min(self._idle_seconds, self._call.left()))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _BoundedResponse(http.client.HTTPResponse):
+    """Reads status, headers and body (also a proxy's answer to CONNECT) through that file."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_BoundedReader(sock, self.fp.detach()))
+
+
+class _BoundedConnection(HTTPConnection):
+    response_class = _BoundedResponse
+
+    def _new_conn(self) -> socket.socket:
+        """Try the host's addresses in turn, within one connect timeout, not one for each."""
+        host, port, timeout = self._dns_host, self.port, self.timeout or 0.0
+        until = time.monotonic() + timeout
+        try:
+            found = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise NameResolutionError(host, self, socket.gaierror()) from None
+        failure: Exception = NewConnectionError(self, "no address")
+        try:
+            for *_, address in found:
+                self._dns_host = str(address[0])
+                self.timeout = until - time.monotonic()
+                if self.timeout <= 0:
+                    raise TimeoutError("timed out")
+                try:
+                    sock = super()._new_conn()
+                except ConnectTimeoutError as error:
+                    failure = error
+                    continue
+                sock.settimeout(max(until - time.monotonic(), 0.001))  # for the TLS handshake
+                return sock
+        finally:
+            self._dns_host, self.timeout = host, timeout
+        raise failure
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _call.get().sent = True
+        super().request(*args, **kwargs)
+
+
+class _BoundedTLSConnection(_BoundedConnection, HTTPSConnection):
+    pass
+
+
+class _BoundedPool(HTTPConnectionPool):
+    ConnectionCls = _BoundedConnection
+
+
+class _BoundedTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _BoundedTLSConnection
+
+
+_POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _BoundedPool, "https": _BoundedTLSPool}
+
+
+class _BoundedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class Transport:
+    """A pool of kept-alive connections to one server, for many threads at once.
+
+    Proxies and certificate authorities are those of the usual variables (HTTPS_PROXY, NO_PROXY,
+    REQUESTS_CA_BUNDLE, ...) at the time of construction.
+
+    Args:
+        base_url: the server, with what its paths begin with.
+        connect_timeout: seconds for connecting, and again for the TLS handshake. (Looking up the
+            name has the system resolver's own limit.)
+        read_timeout: seconds in which the next byte must come.
+        pool_size: connections kept open; as many as there are threads.
+        max_answer_bytes: the largest body that is read, after decompression.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        pool_size: int,
+        max_answer_bytes: int,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._max_answer_bytes = max_answer_bytes
+        self._adapter = _BoundedAdapter(pool_connections=4, pool_maxsize=pool_size, max_retries=0)
+        with Session() as session:
+            found = session.merge_environment_settings(self._base_url, {}, None, True, None)
+        self._proxies, self._verify = found["proxies"], found["verify"] or True
+
+    def close(self) -> None:
+        """Close the kept connections; calls under way end on their own."""
+        self._adapter.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str | SecretStr],
+        body: SecretStr | None = None,
+        deadline_seconds: float | None = None,
+    ) -> Answer | NoAnswer:
+        """Make one request; never repeated, never redirected.
+
+        Args:
+            method: such as POST.
+            path: begins with a slash, percent-encoded, perhaps with a query.
+            headers: secret values are uncovered for this call alone.
+            body: what to send, encoded as UTF-8.
+            deadline_seconds: a bound for the whole call, if below the sum of the two timeouts.
+        """
+        bound = self._connect_timeout + self._read_timeout
+        started = time.monotonic()
+        call = _Call(until=started + min(bound, deadline_seconds or bound))
+        _call.set(call)
+        try:
+            return self._exchange(method, path, headers, body, call)
+        except Exception as error:  # noqa: BLE001  whatever it is, its frames hold the headers
+            return _no_answer(error, call, time.monotonic() - started)
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str | SecretStr],
+        body: SecretStr | None,
+        call: _Call,
+    ) -> Answer:
+        request = Request(
+            method,
+            self._base_url + path,
+            headers={name: _uncovered(value) for name, value in headers.items()},
+            data=None if body is None else _uncovered(body).encode(),
+        )
+        response = self._adapter.send(
+            request.prepare(),
+            stream=True,
+            timeout=(min(self._connect_timeout, call.left()), self._read_timeout),
+            verify=self._verify,
+            proxies=self._proxies,
+        )
+        return Answer(response.status_code, response.headers, self._body(response))
+
+    def _body(self, response: Response) -> bytes | None:
+        try:
+            body = response.raw.read(self._max_answer_bytes + 1, decode_content=True)
+        except (HTTPError, OSError, http.client.HTTPException):
+            return None
+        finally:
+            response.close()  # a connection whose answer was read whole is back in the pool
+        return body if len(body) <= self._max_answer_bytes else None
+
+
+def _uncovered(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+#: The first that is among an error's causes says what happened, in words that hold no secret.
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (NameResolutionError, "the name of the host could not be resolved"),
+    (ConnectionRefusedError, "the connection was refused"),
+    (http.client.RemoteDisconnected, "the connection was closed without an answer"),
+    (ConnectionError, "the connection was cut"),
+    (ssl.SSLError, "the TLS handshake failed"),
+    (http.client.HTTPException, "the answer was not HTTP"),
+    (NewConnectionError, "no connection could be made"),
+)
+
+
+def _no_answer(error: Exception, call: _Call, seconds: float) -> NoAnswer:
+    causes = tuple(_causes(error))
+    reason = next(
+        (words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes)), ""
+    )
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            refused = f"the TLS certificate was refused ({cause.verify_message})"
+            return NoAnswer(refused, call.sent, "certificate")
+        if isinstance(cause, (TimeoutError, ReadTimeoutError)):
+            doing = "waiting for the answer" if call.sent else "connecting"
+            reason = f"no time was left after {seconds:.1f} s of {doing}"
+    if isinstance(error, ProxyError):
+        reason = f"the proxy could not be used: {reason or 'it refused'}"
+    if reason or call.sent:
+        return NoAnswer(reason or type(error).__name__, call.sent)
+    return NoAnswer(f"no request could be made ({type(error).__name__})", False, "configuration")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it came from, as requests and urllib3 wrap them."""
+    pending, seen = [error], set[int]()
+    while pending:
+        found = pending.pop()
+        if isinstance(found, BaseException) and id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            pending += [found.__context__, found.__cause__, getattr(found, "reason", None)]
+            pending += found.args
