@@ -27,7 +27,7 @@ from tasks.errors import (
 
 MAX_API_MESSAGE = 500  # characters
 MAX_RETRY_AFTER = 3600.0  # seconds; what is told beyond it is no advice
-MIN_ENCODED = 6  # characters; a shorter encoded part of a secret tells nothing and is everywhere
+MIN_ENCODED = 6  # characters of base64; fewer tell nothing and occur by chance
 MAX_WRAPPERS = 10  # around an answer; the documented ones have at most three
 
 #: CometChat, error guide and management API error codes; the HTTP status is seldom documented.
@@ -71,11 +71,12 @@ _FOUND = get_type_hints(WebhookFound)
 
 @dataclass(frozen=True)
 class Subject:
-    """What a call is about, for its messages. `webhook_id` is None for all of an app's webhooks."""
+    """What a call is about; `webhook_id` is None for all of an app's webhooks."""
 
     app_id: str
     webhook_id: str | None = None
     creating: bool = False
+    below: str = ""  # of the webhook's path, such as /triggers
 
     def __str__(self) -> str:
         webhook = "the webhooks" if self.webhook_id is None else f"webhook {self.webhook_id!r}"
@@ -94,11 +95,8 @@ def webhooks_in(answer: Any) -> list[WebhookFound] | None:
     """The webhooks in a parsed answer, whatever they are wrapped in.
 
     CometChat documents `{"data": {...}}`, `[{"data": {...}}]`, `{"data": [{"data": {...}}]}` and
-    `{"data": {"": {...}}}` for one and `{"data": [...]}` for many.
-
-    Returns:
-        Their known fields alone, lest a password that the API repeats gets into a result; None
-        if the answer has no such shape.
+    `{"data": {"": {...}}}` for one and `{"data": [...]}` for many. Only the known fields come
+    back, lest a password that the API repeats gets into a result; None if there is no such shape.
     """
     found = _objects(answer)
     return None if found is None else [_known(item) for item in found]
@@ -106,7 +104,7 @@ def webhooks_in(answer: Any) -> list[WebhookFound] | None:
 
 def triggers_in(answer: Any) -> list[str] | None:
     """The ids of the triggers in a parsed answer, None if it is unreadable."""
-    found = _objects(answer)
+    found = webhooks_in(answer)
     return None if found is None else [item["id"] for item in found]
 
 
@@ -156,11 +154,8 @@ def _known(item: Mapping[str, Any]) -> WebhookFound:
 def retry_after(headers: Mapping[str, str], *, now: float, reset: bool = False) -> float | None:
     """The seconds to wait that an answer told, 0 to 3600, None if it told nothing readable.
 
-    Args:
-        headers: `Retry-After` counts, in seconds or as an HTTP date. CometChat's pages on rate
-            limits disagree on the names of the others, so both are read.
-        now: the time, in unix seconds.
-        reset: whether to go by X-RateLimit-Reset or X-Rate-Limit-Reset (unix seconds) else.
+    `Retry-After` counts, in seconds or as an HTTP date; with `reset` also X-RateLimit-Reset and
+    X-Rate-Limit-Reset (unix seconds; CometChat's pages on rate limits disagree on the name).
     """
     told = {name.lower(): value for name, value in headers.items()}
     seconds = _seconds(told.get("retry-after"))

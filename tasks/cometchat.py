@@ -79,8 +79,7 @@ class CometChat:
         max_answer_bytes: int = 1024 * 1024,
     ) -> None:
         for name, value in (("COMETCHAT_KEY", key), ("COMETCHAT_SECRET", secret)):
-            text = value.get_secret_value()
-            if not (text.isascii() and text.isprintable() and text == text.strip() and text):
+            if not _fits_a_header(value):
                 problem = "must be printable ASCII without spaces around it"
                 raise InvalidInput(f"{name} {problem}", {name: problem})
         self._credentials = {"key": key, "secret": secret}
@@ -97,10 +96,7 @@ class CometChat:
         self._transport.close()
 
     def create_webhook(
-        self,
-        app_id: str,
-        webhook: Webhook,
-        **options: Unpack[Options],
+        self, app_id: str, webhook: Webhook, **options: Unpack[Options]
     ) -> WebhookFound:
         """Create a webhook; not idempotent.
 
@@ -114,7 +110,6 @@ class CometChat:
 
         return self._call(
             "POST",
-            _path(app_id),
             Subject(app_id, webhook.id, creating=True),
             created,
             {**webhook.wire(), "password": webhook.password},
@@ -123,114 +118,55 @@ class CometChat:
 
     def list_webhooks(self, app_id: str, **options: Unpack[Options]) -> list[WebhookFound]:
         """All webhooks of an app."""
-        return self._call(
-            "GET",
-            f"{_path(app_id)}?{PAGE}",
-            Subject(app_id),
-            answers.webhooks_in,
-            **options,
-        )
+        return self._call("GET", Subject(app_id), answers.webhooks_in, **options)
 
-    def get_webhook(
-        self,
-        app_id: str,
-        webhook_id: str,
-        **options: Unpack[Options],
-    ) -> WebhookFound:
+    def get_webhook(self, app_id: str, webhook_id: str, **options: Unpack[Options]) -> WebhookFound:
         """One webhook; raises WebhookNotFound if the app has none with this id."""
-        return self._call(
-            "GET",
-            _path(app_id, webhook_id),
-            Subject(app_id, webhook_id),
-            _one,
-            **options,
-        )
+        return self._call("GET", Subject(app_id, webhook_id), _one, **options)
 
     def update_webhook(
-        self,
-        app_id: str,
-        webhook_id: str,
-        changes: Mapping[str, Any],
-        **options: Unpack[Options],
+        self, app_id: str, webhook_id: str, changes: Mapping[str, Any], **options: Unpack[Options]
     ) -> WebhookFound:
         """Change a webhook's fields.
 
-        Args:
-            app_id: the app.
-            webhook_id: the webhook.
-            changes: wire names and values, `password` as a SecretStr. An `id`, which cannot be
-                changed, and None are left out.
-            options: see the class.
+        `changes` are wire names and values, with the password best as a SecretStr. An `id`, which
+        cannot be changed, and None are left out.
         """
-        return self._call(
-            "PUT",
-            _path(app_id, webhook_id),
-            Subject(app_id, webhook_id),
-            _one,
-            {name: value for name, value in changes.items() if name != "id"},
-            **options,
-        )
+        fields = {name: value for name, value in changes.items() if name != "id"}
+        if isinstance(fields.get("password"), str):
+            fields["password"] = SecretStr(fields["password"])
+        return self._call("PUT", Subject(app_id, webhook_id), _one, fields, **options)
 
-    def delete_webhook(
-        self,
-        app_id: str,
-        webhook_id: str,
-        **options: Unpack[Options],
-    ) -> None:
+    def delete_webhook(self, app_id: str, webhook_id: str, **options: Unpack[Options]) -> None:
         """Delete a webhook; raises WebhookNotFound if the app has none with this id."""
-        self._call(
-            "DELETE",
-            _path(app_id, webhook_id),
-            Subject(app_id, webhook_id),
-            _done,
-            **options,
-        )
+        self._call("DELETE", Subject(app_id, webhook_id), _done, **options)
 
     def add_triggers(
-        self,
-        app_id: str,
-        webhook_id: str,
-        trigger_ids: Iterable[str],
-        **options: Unpack[Options],
+        self, app_id: str, webhook_id: str, trigger_ids: Iterable[str], **options: Unpack[Options]
     ) -> dict[str, bool]:
         """Have a webhook called on triggers; says of each one whether it was added."""
         asked = list(trigger_ids)
         return self._call(
             "POST",
-            _path(app_id, webhook_id, "triggers"),
-            Subject(app_id, webhook_id),
+            Subject(app_id, webhook_id, below="/triggers"),
             lambda answer: answers.successes_in(answer, asked),
             {"triggerIds": asked},
             **options,
         )
 
-    def list_triggers(
-        self,
-        app_id: str,
-        webhook_id: str,
-        **options: Unpack[Options],
-    ) -> list[str]:
+    def list_triggers(self, app_id: str, webhook_id: str, **options: Unpack[Options]) -> list[str]:
         """The ids of a webhook's triggers."""
         return self._call(
-            "GET",
-            _path(app_id, webhook_id, "triggers"),
-            Subject(app_id, webhook_id),
-            answers.triggers_in,
-            **options,
+            "GET", Subject(app_id, webhook_id, below="/triggers"), answers.triggers_in, **options
         )
 
     def remove_triggers(
-        self,
-        app_id: str,
-        webhook_id: str,
-        trigger_ids: Iterable[str],
-        **options: Unpack[Options],
+        self, app_id: str, webhook_id: str, trigger_ids: Iterable[str], **options: Unpack[Options]
     ) -> None:
         """No longer have a webhook called on triggers."""
         self._call(
             "DELETE",
-            _path(app_id, webhook_id, "triggers"),
-            Subject(app_id, webhook_id),
+            Subject(app_id, webhook_id, below="/triggers"),
             _done,
             {"triggerIds": list(trigger_ids)},
             **options,
@@ -239,14 +175,13 @@ class CometChat:
     def _call(
         self,
         method: str,
-        path: str,
         subject: Subject,
         read: Callable[[Any], Read | None],
         fields: Mapping[str, Any] | None = None,
         **options: Unpack[Options],
     ) -> Read:
         """Make one call and `read` its parsed answer; None from `read` means "not understood"."""
-        outcome = self._ask(method, path, subject, read, fields, **options)
+        outcome = self._ask(method, subject, read, fields, **options)
         # Raised here, where no local variable holds an answer, which might repeat a secret.
         if isinstance(outcome, ApiFailure):
             raise outcome
@@ -255,7 +190,6 @@ class CometChat:
     def _ask(
         self,
         method: str,
-        path: str,
         subject: Subject,
         read: Callable[[Any], Read | None],
         fields: Mapping[str, Any] | None,
@@ -268,7 +202,7 @@ class CometChat:
             headers["Content-Type"] = "application/json"
         got = self._transport.send(
             method,
-            path,
+            _path(subject),
             headers=headers,
             body=None if fields is None else _json(fields),
             deadline_seconds=options.get("deadline_seconds"),
@@ -286,12 +220,24 @@ class CometChat:
         )
 
 
-def _path(app_id: str, *segments: str) -> str:
-    """The path of an app's webhooks, or of what is below them."""
-    for name, value in (("appId", app_id), *(("webhookId", segment) for segment in segments)):
-        if value in ("", ".", ".."):
-            raise InvalidInput(f"{name}: {value!r} cannot be part of a path", {name: "not an id"})
-    return "/" + "/".join(quote(part, safe="") for part in ("apps", app_id, "webhooks", *segments))
+def _fits_a_header(secret: SecretStr) -> bool:
+    text = secret.get_secret_value()
+    return bool(text) and text.isascii() and text.isprintable() and text == text.strip()
+
+
+def _path(subject: Subject) -> str:
+    path = f"/apps/{_segment('appId', subject.app_id)}/webhooks"
+    if subject.webhook_id is None:
+        return f"{path}?{PAGE}"
+    if subject.creating:
+        return path
+    return f"{path}/{_segment('webhookId', subject.webhook_id)}{subject.below}"
+
+
+def _segment(name: str, value: str) -> str:
+    if value in ("", ".", ".."):
+        raise InvalidInput(f"{name}: {value!r} cannot be part of a path", {name: "is no id"})
+    return quote(value, safe="")
 
 
 def _json(fields: Mapping[str, Any]) -> SecretStr:

@@ -77,7 +77,7 @@ def ensure(api: CometChat, job: JobRecord) -> dict[str, Any]:
         ApiFailure: the call failed.
     """
     webhook = open_webhook(job)
-    if previous_attempts_are_spent(job):
+    if brings_workers_down(job):
         raise WorkerCrashed(
             f"Every attempt at webhook {job.webhook_id!r} of app {job.app_id!r} ended with its "
             "worker: look for what stops the workers, then retry the job."
@@ -128,9 +128,10 @@ def open_webhook(job: JobRecord) -> Webhook:
     )
 
 
-def previous_attempts_are_spent(job: JobRecord) -> bool:
-    """Whether attempts that never reported have used up all there are."""
-    return get_policy().is_spent(attempts=job.attempts - 1, age=job.age)
+def brings_workers_down(job: JobRecord) -> bool:
+    """Whether the last attempt was lost with its worker, and no more of them are to be."""
+    lost = bool(job.history) and job.history[-1]["outcome"] == "lost"
+    return lost and get_policy().is_spent(attempts=job.attempts - 1, age=job.age)
 
 
 def succeed(

@@ -10,6 +10,9 @@ from config.celery_app import QUEUE, app
 
 log = structlog.get_logger("tasks")
 
+#: By its name: producers need not load what workers do.
+TASK = "tasks.create_webhook"
+
 #: Messages in one round trip.
 BATCH = 256
 
@@ -24,14 +27,20 @@ def publish(hints: Sequence[tuple[str, int]]) -> bool:
     """
     if not hints:
         return True
-    task = app.tasks["tasks.create_webhook"]
     try:
         with (
             app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer,
             producer.batch(BATCH),
         ):
             for job_id, attempts in hints:
-                task.apply_async((job_id,), task_id=job_id, retries=attempts, producer=producer)
+                app.send_task(
+                    TASK,
+                    (job_id,),
+                    task_id=job_id,
+                    retries=attempts,  # what Flower shows
+                    producer=producer,
+                    ignore_result=True,  # else every producer would subscribe to its results
+                )
     except Exception as error:  # noqa: BLE001  every broker has errors of its own; none matters
         log.warning("hints not sent, a dispatcher repeats them", problem=type(error).__name__)
         return False

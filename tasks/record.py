@@ -74,7 +74,7 @@ class JobRecord:
     @property
     def webhook_id(self) -> str:
         """The id of the webhook at CometChat."""
-        return str(self.webhook["id"])
+        return str(self.webhook.get("id"))
 
     @property
     def age(self) -> float:

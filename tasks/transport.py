@@ -4,9 +4,8 @@ requests bounds the time between two bytes; a server that sends a byte now and t
 thread for hours. Here every read from the socket, be it a header's or the body's, is given what
 is left of the whole call's time.
 
-Only requests' adapter is used, not its Session: so no redirect is followed, no cookie kept, and no
-.netrc read. What fails comes back as a value, since exceptions of requests and urllib3, and the
-frames below, hold the headers with key and secret.
+Only requests' adapter is used, not its Session: so no redirect is followed, no cookie kept, no
+.netrc read. What fails comes back as a value: exceptions of requests hold the headers.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ class _BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(min(self._idle_seconds, self._call.left()))
+        pass
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -110,7 +109,7 @@ class _BoundedConnection(HTTPConnection):
             found = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise NameResolutionError(host, self, socket.gaierror()) from None
-        failure: Exception = NewConnectionError(self, "no address")
+        failure = ConnectTimeoutError(self, "no address")
         try:
             for *_, address in found:
                 self._dns_host = str(address[0])
@@ -169,8 +168,7 @@ class Transport:
 
     Args:
         base_url: the server, with what its paths begin with.
-        connect_timeout: seconds for connecting, and again for the TLS handshake. (Looking up the
-            name has the system resolver's own limit.)
+        connect_timeout: seconds for connecting, TLS included, name look-up (the system's) not.
         read_timeout: seconds in which the next byte must come.
         pool_size: connections kept open; as many as there are threads.
         max_answer_bytes: the largest body that is read, after decompression.
@@ -209,12 +207,9 @@ class Transport:
     ) -> Answer | NoAnswer:
         """Make one request; never repeated, never redirected.
 
-        Args:
-            method: such as POST.
-            path: begins with a slash, percent-encoded, perhaps with a query.
-            headers: secret values are uncovered for this call alone.
-            body: what to send, encoded as UTF-8.
-            deadline_seconds: a bound for the whole call, if below the sum of the two timeouts.
+        `path` begins with a slash and is percent-encoded. Secret headers and the body are
+        uncovered for this call alone. The whole call takes no longer than `deadline_seconds`, nor
+        than the sum of the two timeouts.
         """
         bound = self._connect_timeout + self._read_timeout
         started = time.monotonic()
@@ -262,7 +257,7 @@ def _uncovered(value: str | SecretStr) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-#: The first that is among an error's causes says what happened, in words that hold no secret.
+#: The first that is among an error's causes says what happened.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (NameResolutionError, "the name of the host could not be resolved"),
     (ConnectionRefusedError, "the connection was refused"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import kombu.pools
 import pytest
 
 from config.settings import get_settings
@@ -41,17 +42,14 @@ def use_environment(env: dict[str, str]) -> None:
     for cached in (get_settings, get_store, get_sealer, get_api, get_policy):
         cached.cache_clear()
     settings = get_settings()
-    app.conf.update(
-        broker_url=settings.broker_url,
-        broker_read_url=None,
-        broker_write_url=None,
-        result_backend=settings.result_backend,
-    )
-    app.pool.force_close_all()
-    app._pool = None
-    app.amqp._producer_pool = None
+    if app.conf.broker_url == settings.broker_url:
+        return
+    app.conf.update(broker_url=settings.broker_url, result_backend=settings.result_backend)
+    app.conf.update(broker_read_url=None, broker_write_url=None)
+    # Celery keeps its connections for the process's life; the tests have several brokers.
+    kombu.pools.reset()
+    app._pool = app.amqp._producer_pool = app._backend_cache = None
     app._local.__dict__.pop("backend", None)
-    app._backend_cache = None
 
 
 def eventually(is_so: Callable[[], Any], seconds: float = 10.0) -> Any:

@@ -5,7 +5,7 @@ for i = 3, #ARGV do
   local id = ARGV[i]
   local was = redis.call('HMGET', record(id), 'state', 'worker')
   if was[1] == 'STARTED' and was[2] == ARGV[1] then
-    give_up_attempt(id, 'its worker was told to stop and gave it back', 0, ARGV[2])
+    give_up_attempt(id, 'handed back', 'its worker was told to stop', 0, ARGV[2])
     back = back + 1
   elseif redis.call('ZREM', PUBLISHED, id) == 1 then
     redis.call('ZADD', WAITING, stamp(now), id)

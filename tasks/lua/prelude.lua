@@ -22,10 +22,10 @@ local function remember(id, entry)
 end
 
 -- An attempt that started and never reported: nobody knows whether it had its effect.
-local function remember_lost(id, words)
+local function remember_lost(id, outcome, words)
   local was = redis.call('HMGET', record(id), 'attempt', 'started_at', 'worker')
   remember(id, cjson.encode({attempt = tonumber(was[1]), at = tonumber(was[2]),
-                             worker = was[3], outcome = 'lost', message = words}))
+                             worker = was[3], outcome = outcome, message = words}))
 end
 
 local function wait_until(id, due)
@@ -49,8 +49,8 @@ local function settle(id, state, lifetime)
 end
 
 -- A running job whose attempt will not report goes back, unless it was cancelled meanwhile.
-local function give_up_attempt(id, words, delay, lifetime)
-  remember_lost(id, words)
+local function give_up_attempt(id, outcome, words, delay, lifetime)
+  remember_lost(id, outcome, words)
   redis.call('HSET', record(id), 'unknown', '1')
   redis.call('ZREM', RUNNING, id)
   if redis.call('HGET', record(id), 'cancelled') == '1' then

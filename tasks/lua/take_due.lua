@@ -9,7 +9,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LI
   local attempts = tonumber(redis.call('HGET', record(id), 'attempts') or 0)
   -- At once, but a job that brings its worker down each time waits longer each time.
   local delay = attempts > 3 and math.min(2 ^ attempts, 600) or 0
-  give_up_attempt(id, 'its worker went away without a report', delay, ARGV[5])
+  give_up_attempt(id, 'lost', 'its worker went away without a report', delay, ARGV[5])
 end
 
 local taken, attempts = {}, {}

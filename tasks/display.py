@@ -1,0 +1,190 @@
+"""How jobs look to a person: at a terminal, and in a pipe, where no line is folded."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import click
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from tasks.job import Job
+from tasks.jobs import get_store
+
+#: Columns of a "terminal" that is a pipe: wide enough for `grep` to find a job on one line.
+PIPE_WIDTH: Final = 2_000
+
+STYLES: Final = {
+    "SUCCESS": "bold green",
+    "FAILURE": "bold red",
+    "RETRY": "bold yellow",
+    "STARTED": "bold cyan",
+    "REVOKED": "bold magenta",
+}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+def console() -> Console:
+    """Standard output, with colours at a terminal only."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def say(message: str, value: Any, *, as_json: bool) -> None:
+    """A result: the message to a person, the value as JSON."""
+    click.echo(json.dumps(value) if as_json else message)
+
+
+def say_job(job: Job, what: str, *, as_json: bool) -> None:
+    """What became of a job, on a line."""
+    reason = f": {job.error.get('message')}" if job.error and job.state == "FAILURE" else ""
+    message = f"{what}: job {job.id} is {job.state}{reason}"
+    say(_CONTROL.sub(" ", message), job.as_json(), as_json=as_json)
+
+
+def show_job(job: Job, *, as_json: bool) -> None:
+    """All that a person wants to know about a job."""
+    if as_json:
+        say("", job.as_json(), as_json=True)
+    else:
+        console().print(*job_page(job, now=get_store().clock()), sep="\n")
+
+
+def show_jobs(jobs: Iterable[Job], *, as_json: bool) -> None:
+    """A line for each job."""
+    if as_json:
+        for job in jobs:
+            say("", job.as_json(), as_json=True)
+    elif found := list(jobs):
+        console().print(job_table(found))
+    else:
+        click.echo("There are no such jobs.", err=True)
+
+
+def progress(*, wanted: bool) -> Progress:
+    """A progress bar on standard error, if that is a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,  # else results would go to standard error
+        disable=not (wanted and sys.stderr.isatty()),
+    )
+
+
+def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
+    """All that a person wants to know about one job; `now` is Redis's clock, unix seconds."""
+    record = job.record
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    state = _state(job)
+    if record.cancelled and job.state == "STARTED":
+        state.append(" (cancelled: ends with the call that is under way)", style="not bold")
+    facts.add_row("Job", job.id)
+    facts.add_row("State", state)
+    facts.add_row("App", _plain(record.app_id))
+    facts.add_row("Webhook", _plain(f"{record.webhook_id} ({record.webhook.get('name')})"))
+    facts.add_row("URL", _plain(record.webhook.get("webhookURL")))
+    facts.add_row("Attempts", str(job.attempts))
+    facts.add_row("Enqueued", _instant(record.created_at, now))
+    if record.due_at is not None:
+        facts.add_row("Due", _instant(record.due_at, now, past="now"))
+    if job.state == "STARTED" and record.started_at:
+        facts.add_row(
+            "Running", _plain(f"since {_ago(now - record.started_at)} on {record.worker}")
+        )
+    if record.ended_at is not None:
+        facts.add_row("Ended", _instant(record.ended_at, now))
+    if job.result:
+        facts.add_row("Result", _outcome(job.result))
+    elif job.error:
+        facts.add_row("Error", _plain(job.error.get("message")))
+    yield facts
+    if job.history:
+        yield Text()
+        yield _history(job.history)
+
+
+def job_table(jobs: Iterable[Job]) -> Table:
+    """A row for each job."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, options in (("State", {}), ("Tries", {"justify": "right"}), ("App", {})):
+        table.add_column(name, overflow="fold", **options)  # type: ignore[arg-type]
+    table.add_column("Webhook", overflow="fold")
+    table.add_column("Job", no_wrap=True)
+    for job in jobs:
+        state = _state(job)
+        if job.error and not job.result:
+            state.append(f" {_plain(job.error.get('class'))}", style="not bold")
+        table.add_row(
+            state,
+            str(job.attempts),
+            _plain(job.record.app_id),
+            _plain(job.record.webhook_id),
+            job.id,
+        )
+    return table
+
+
+def _history(entries: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table.add_column("#", justify="right")
+    table.add_column("Attempt at", no_wrap=True)
+    table.add_column("Took", justify="right", no_wrap=True)
+    table.add_column("Outcome", overflow="fold")
+    table.add_column("What was said", overflow="fold")
+    for entry in entries:
+        took = entry.get("ms")
+        table.add_row(
+            str(entry.get("attempt", "")),
+            _local(entry["at"]) if entry.get("at") else "",
+            "" if took is None else f"{took / 1000:.1f} s",
+            _plain(entry.get("outcome")),
+            _plain(entry.get("message")),
+        )
+    return table
+
+
+def _state(job: Job) -> Text:
+    return Text(job.state, style=STYLES.get(job.state, "bold"))
+
+
+def _outcome(result: Mapping[str, Any]) -> str:
+    if result.get("outcome") == "existed":
+        return "the webhook was there already, as asked for"
+    return "the webhook was created"
+
+
+def _instant(instant: float, now: float, *, past: str = "") -> str:
+    if instant > now:
+        return f"{_local(instant)} (in {_ago(instant - now)})"
+    return past or f"{_local(instant)} ({_ago(now - instant)} ago)"
+
+
+def _local(instant: float) -> str:
+    return datetime.fromtimestamp(instant).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _ago(seconds: float) -> str:
+    """A length of time in the unit that fits it."""
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _plain(value: object) -> Text:
+    """Somebody's words, without what a terminal would obey."""
+    return Text(_CONTROL.sub(" ", "" if value is None else str(value)))

@@ -1,0 +1,155 @@
+"""What the commands' options take: instants, passwords and files.
+
+Errors here never show what may be a password in the wrong place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO, Final, cast
+
+import click
+
+#: Bytes of standard input that are read as a password; a valid one has at most 100.
+PASSWORD_BYTES: Final = 4_096
+#: Bytes of standard input that an import keeps in memory; more of it goes to a nameless file.
+SPOOL_BYTES: Final = 16 * 1024 * 1024
+
+
+class When(click.ParamType[datetime]):
+    """An instant: ISO 8601 with a time zone, or from now such as +90s, +10m, +2h or +1d."""
+
+    name = "when"
+    units: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read it, or fail with what is wrong."""
+        now = datetime.now(UTC)
+        try:
+            if relative := re.fullmatch(r"\+([0-9]{1,9})([smhd])", value):
+                instant = now + timedelta(**{self.units[relative[2]]: int(relative[1])})
+            else:
+                instant = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not like 2027-01-31T09:00:00Z or +90s, +10m, +2h, +1d.")
+        if instant.tzinfo is None:
+            self.fail(f"{value!r} has no time zone: add Z, or an offset such as +02:00.")
+        if instant > now + timedelta(days=3_653):
+            self.fail(f"{value!r} is more than ten years away.")
+        return instant
+
+
+def _version(_context: click.Context, _option: click.Parameter, value: str) -> int | None:
+    return 2 if value == "2" else None
+
+
+def _refuse_password(_context: click.Context, _option: click.Parameter, value: Any) -> None:
+    if value is not None:
+        raise click.UsageError(
+            "A password on the command line would be seen by others in the list of processes "
+            "and kept in the shell's history. Use --password-env VAR, --password-stdin or "
+            "--password-prompt."
+        )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+account_option = click.option(
+    "--account", default="default", show_default=True, help="Whose key and secret to use."
+)
+
+
+def creation_options(command: Any) -> Any:
+    """The options of both commands that enqueue."""
+    for option in (
+        json_option,
+        account_option,
+        click.option("--not-before", type=When(), metavar="WHEN", help=When.__doc__),
+        click.option(
+            "--webhook-version",
+            type=click.Choice(["2", "legacy"]),
+            default="2",
+            show_default=True,
+            callback=_version,
+            help="Of the events that CometChat delivers.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def password_options(command: Any) -> Any:
+    """The places that a password may come from, of which the command line is none."""
+    for option in (
+        click.option(
+            "--password",
+            is_flag=False,
+            flag_value="",
+            hidden=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_refuse_password,
+        ),
+        click.option("--password-prompt", is_flag=True, help="Ask for the password, hidden."),
+        click.option("--password-stdin", is_flag=True, help="The password is on standard input."),
+        click.option("--password-env", metavar="VAR", help="The password is in this variable."),
+    ):
+        command = option(command)
+    return command
+
+
+def read_password(variable: str | None, *, stdin: bool, prompt: bool) -> str | None:
+    """The password from where it was said to be. Messages show nothing that may be one."""
+    if (variable is not None) + stdin + prompt > 1:
+        raise click.UsageError("The password can come from one place only.")
+    if variable is not None:
+        password = os.environ.get(variable)
+        if not password:
+            raise click.UsageError(
+                "--password-env names a variable that is not set, or empty. It takes the "
+                "variable's name, not the password."
+            )
+        return password
+    if prompt:
+        return str(click.prompt("Password", hide_input=True, err=True))
+    if not stdin:
+        return None
+    file = sys.stdin.buffer
+    if file.isatty():
+        raise click.UsageError("--password-stdin would show it here; use --password-prompt.")
+    try:
+        password = file.read(PASSWORD_BYTES).decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        password = ""
+    if not password:
+        raise click.UsageError("--password-stdin: standard input holds no password as UTF-8 text.")
+    return password
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """A file that can be read twice; '-' is standard input.
+
+    What cannot be read twice is copied. It may hold passwords: the copy is in memory up to
+    SPOOL_BYTES, then in a temporary file that only its owner could open and that has no name, so
+    that nothing is left of it whatever happens.
+    """
+    try:
+        source = click.open_file(path, "rb")  # leaves standard input open
+    except OSError as error:
+        raise click.FileError(path, error.strerror) from None
+    with source as file:
+        if file.seekable():
+            yield cast(BinaryIO, file)
+            return
+        with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
+            shutil.copyfileobj(file, spool)
+            yield cast(BinaryIO, spool)

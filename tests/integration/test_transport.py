@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from requests.adapters import HTTPAdapter
+
+from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable
+from tests.integration.servers import (
+    CREATED,
+    IMPATIENT,
+    KEY,
+    Peer,
+    Stage,
+    certificate_fixture,
+    create,
+    failure_of,
+    over_tls,
+    stage_fixture,
+)
+
+stage, certificate = stage_fixture, certificate_fixture
+
+
+def unavailable(failure: ApiFailure, *, unknown: bool, saying: str) -> None:
+    assert type(failure) is ApiUnavailable, failure
+    assert failure.outcome_unknown is unknown
+    assert saying in str(failure)
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_a_refused_connection_has_no_effect(stage: Stage) -> None:
+    api = stage.api(f"http://127.0.0.1:{unused_port()}")
+    unavailable(failure_of(api), unknown=False, saying="the connection was refused")
+
+
+def test_an_unknown_name_has_no_effect(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(*_: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    api = stage.api("http://api.invalid")
+    unavailable(failure_of(api), unknown=False, saying="could not be resolved")
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    """Have a name with as many addresses; connecting to them leads to the ports, in turn."""
+    really_connect, left = socket.socket.connect, list(ports)
+
+    def getaddrinfo(host: str, *_: Any) -> Any:
+        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+        return [address] * (1 if host == "127.0.0.1" else len(ports))
+
+    def connect(sock: socket.socket, _: Any) -> None:
+        really_connect(sock, ("127.0.0.1", left.pop(0)))
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+def test_the_next_address_of_a_host_is_tried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = stage.answering(200, {"data": CREATED})
+    resolve_to(monkeypatch, unused_port(), server.port)
+    assert create(stage.api("http://many.example")) == CREATED
+
+
+def test_all_addresses_share_one_connect_timeout(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A listener whose queue is full leaves further connections without an answer.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            resolve_to(monkeypatch, *[port] * 8)
+            api = stage.api("http://many.example", **IMPATIENT)
+            unavailable(failure_of(api), unknown=False, saying="of connecting")
+
+
+CUT: dict[str, Callable[[Peer], object]] = {
+    "at once": lambda peer: peer.request(),
+    "in the status": lambda peer: peer.request() and peer.sock.sendall(b"HTTP/1.1 20"),
+    "in the headers": lambda peer: peer.request() and peer.sock.sendall(b"HTTP/1.1 200 X\r\nA: b"),
+    "in the body": lambda peer: peer.request() and peer.reply(200, b"{", Content_Length="9"),
+    "in a chunk": lambda peer: (
+        peer.request()
+        and peer.sock.sendall(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{")
+    ),
+    "in gzip": lambda peer: peer.request() and peer.reply(200, b"x" * 9, Content_Encoding="gzip"),
+    "not HTTP": lambda peer: peer.request() and peer.sock.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"),
+}
+
+
+@pytest.mark.parametrize("where", CUT)
+def test_an_answer_that_is_cut_leaves_the_outcome_unknown(stage: Stage, where: str) -> None:
+    unavailable(failure_of(stage.api(stage.raw(CUT[where]))), unknown=True, saying=": ")
+
+
+STALLS: dict[str, Callable[[Peer], object]] = {
+    "silent": lambda peer: peer.stop.wait(),
+    "status": lambda peer: peer.drip(b"H"),
+    "headers": lambda peer: peer.sock.sendall(b"HTTP/1.1 200 X\r\nA: ") or peer.drip(b"x"),
+    "many headers": lambda peer: peer.sock.sendall(b"HTTP/1.1 200 X\r\n") or peer.drip(b"A: b\r\n"),
+    "continue": lambda peer: peer.drip(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body": lambda peer: (
+        peer.sock.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 9999\r\n\r\n") or peer.drip(b" ")
+    ),
+    "until the end": lambda peer: peer.sock.sendall(b"HTTP/1.1 200 X\r\n\r\n") or peer.drip(b" "),
+    "chunks": lambda peer: (
+        peer.sock.sendall(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+        or peer.drip(b"1\r\n \r\n")
+    ),
+    "a chunk's size": lambda peer: (
+        peer.sock.sendall(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+        or peer.drip(b"0")
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STALLS)
+def test_a_server_that_drips_holds_no_thread(stage: Stage, what: str) -> None:
+    server = stage.raw(lambda peer: peer.request() and STALLS[what](peer))
+    failure = failure_of(stage.api(server, **IMPATIENT))  # which checks how long it took
+    unavailable(failure, unknown=True, saying=": ")
+
+
+def test_a_call_may_be_given_less_time(stage: Stage) -> None:
+    api = stage.api(stage.raw(lambda peer: peer.drip(b"H")))
+    unavailable(failure_of(api, deadline_seconds=0.2), unknown=True, saying="waiting for the")
+
+
+def test_an_answer_may_be_slow_within_the_timeouts(stage: Stage) -> None:
+    body = json.dumps({"data": CREATED}).encode()
+
+    def slowly(peer: Peer) -> None:
+        peer.request()
+        for part in (b"HTTP/1.1 200 X\r\n", f"Content-Length: {len(body)}\r\n\r\n".encode(), body):
+            peer.stop.wait(0.1)
+            peer.sock.sendall(part)
+
+    assert create(stage.api(stage.raw(slowly))) == CREATED
+
+
+def test_the_size_of_an_answer_is_bounded(stage: Stage) -> None:
+    body = json.dumps({"data": CREATED}).encode()
+    server = stage.answering(200, body)
+    assert create(stage.api(server, max_answer_bytes=len(body))) == CREATED
+    failure = failure_of(stage.api(server, max_answer_bytes=len(body) - 1))
+    unavailable(failure, unknown=True, saying="too large")
+
+
+def test_a_compressed_answer_is_read_though_none_was_asked_for(stage: Stage) -> None:
+    body = gzip.compress(json.dumps({"data": CREATED}).encode())
+    assert create(stage.api(stage.answering(200, body, Content_Encoding="gzip"))) == CREATED
+
+
+def test_a_compressed_answer_is_bounded_in_memory(stage: Stage) -> None:
+    bomb = gzip.compress(bytes(100_000_000), compresslevel=1)
+    api = stage.api(stage.answering(200, bomb, Content_Encoding="gzip"))
+    tracemalloc.start()
+    try:
+        failure = failure_of(api)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    unavailable(failure, unknown=True, saying="too large")
+    assert peak < 10_000_000
+
+
+def test_the_proxy_of_the_variables_is_used(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = stage.answering(200, {"data": CREATED})
+    monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//user:pass@"))
+    api = stage.api("http://api.example")
+    monkeypatch.delenv("http_proxy")
+    assert create(api) == CREATED
+    assert proxy.requests[0].path == "http://api.example/apps/acme/webhooks"
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
+
+
+def test_no_proxy_is_used_where_the_variables_exempt_the_host(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert create(stage.api(stage.answering(200, {"data": CREATED}))) == CREATED
+
+
+PROXIES: dict[str, Callable[[Peer], object]] = {
+    "refuses": lambda peer: peer.request() and peer.reply(407),
+    "drips": lambda peer: peer.request() and peer.drip(b"H"),
+    "cuts": lambda peer: peer.request(),
+    "cuts the tunnel": lambda peer: peer.request() and peer.reply(200),
+}
+
+
+@pytest.mark.parametrize("what", PROXIES)
+def test_a_proxy_that_fails_kept_the_request_from_leaving(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setenv("https_proxy", stage.raw(PROXIES[what]).url)
+    unavailable(
+        failure_of(stage.api("https://api.example", **IMPATIENT)), unknown=False, saying=": "
+    )
+
+
+def answer(peer: Peer) -> None:
+    while peer.request():
+        peer.reply(200, {"data": CREATED})
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(stage: Stage, certificate: Path) -> None:
+    server = stage.raw(over_tls(certificate, answer))
+    failure = failure_of(stage.api(f"https://127.0.0.1:{server.port}"))
+    assert type(failure) is AccountRejected
+    assert "self-signed certificate" in str(failure) and "REQUESTS_CA_BUNDLE" in str(failure)
+
+
+def test_a_certificate_of_the_given_bundle_is_accepted(
+    stage: Stage, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = stage.raw(over_tls(certificate, answer))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    api = stage.api(f"https://127.0.0.1:{server.port}")
+    assert [create(api) for _ in range(3)] == [CREATED] * 3
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("what", ["headers", "body"])
+def test_a_server_that_drips_over_tls_holds_no_thread(
+    stage: Stage, certificate: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    server = stage.raw(over_tls(certificate, lambda p: p.request() and STALLS[what](p)))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    api = stage.api(f"https://127.0.0.1:{server.port}", **IMPATIENT)
+    unavailable(failure_of(api), unknown=True, saying=": ")
+
+
+HANDSHAKES: dict[str, Callable[[Peer], object]] = {
+    "cut": lambda peer: peer.sock.recv(1),
+    "no TLS": lambda peer: peer.sock.sendall(b"HTTP/1.1 400 X\r\n\r\n"),
+    "silent": lambda peer: peer.stop.wait(),
+    "drips": lambda peer: peer.sock.sendall(b"\x16\x03\x03\x0f\xff") or peer.drip(b"\x02"),
+}
+
+
+@pytest.mark.parametrize("what", HANDSHAKES)
+def test_a_handshake_that_fails_kept_the_request_from_leaving(stage: Stage, what: str) -> None:
+    server = stage.raw(HANDSHAKES[what])
+    failure = failure_of(stage.api(f"https://127.0.0.1:{server.port}", **IMPATIENT))
+    unavailable(failure, unknown=False, saying=": ")
+
+
+def test_a_missing_bundle_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    failure = failure_of(stage.api(f"https://127.0.0.1:{unused_port()}"))
+    assert type(failure) is AccountRejected and "REQUESTS_CA_BUNDLE" in str(failure)
+
+
+def test_no_bug_below_shows_a_header(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(*_: object, **__: object) -> None:
+        raise RuntimeError(f"headers: {KEY}")
+
+    monkeypatch.setattr(HTTPAdapter, "send", send)
+    failure = failure_of(stage.api("https://api.example"))
+    assert type(failure) is AccountRejected and "RuntimeError" in str(failure)

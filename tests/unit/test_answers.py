@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import base64
+import json
+import string
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from tasks import answers
+from tasks.answers import Subject, failure, parse, redact, retry_after
+from tasks.errors import (
+    AccountRejected,
+    ApiFailure,
+    ApiUnavailable,
+    AppNotFound,
+    PlanLimit,
+    RateLimited,
+    WebhookNotFound,
+    WebhookRejected,
+)
+
+ORDERS = {
+    "id": "orders",
+    "name": "Orders",
+    "webhookURL": "https://example.com/hook",
+    "createdAt": 1684141151,
+    "updatedAt": 1684141151,
+}
+CREATING = Subject("acme", "orders", creating=True)
+NOW = 1_700_000_000.0
+SECRETS = [SecretStr("the-key-4711"), SecretStr("top+secret/42"), SecretStr("hunter2")]
+
+
+def failed(
+    status: int,
+    error: Any = None,
+    *,
+    headers: dict[str, str] | None = None,
+    body: bytes | None = b"",
+    subject: Subject = CREATING,
+) -> ApiFailure:
+    body = body if error is None else json.dumps({"error": error}).encode()
+    return failure(status, headers or {}, body, now=NOW, subject=subject, secrets=SECRETS)
+
+
+#: An answer's status and, after a slash, its error.code.
+TABLE: dict[type[ApiFailure], str] = {
+    ApiUnavailable: """
+        408 425 500 502 503 504 599 100 101 200 204 600 999 400/ERR_MISSION_FAILED
+        400/ERR_OPERATION_FAILED 200/ERR_EXCEPTION 200/ERR_UNHEARD_OF 500/ERR_UNHEARD_OF
+    """,
+    RateLimited: "429 400/ERR_TOO_MANY_REQUESTS 429/ERR_UNHEARD_OF",
+    AccountRejected: """
+        301 302 303 307 308 401 403 404 401/no+code 400/AUTH_ERR_INVALID_SECRET_KEY
+        400/AUTH_ERR_EMPTY_AUTH_HEADER 500/AUTH_ERR_NO_ACCESS 404/ERR_API_NOT_FOUND
+    """,
+    AppNotFound: """
+        404/ERR_APP_NOT_FOUND 401/AUTH_ERR_INVALID_APPID 401/AUTH_ERR_EMPTY_APPID
+        400/ERR_APP_ARCHIVED
+    """,
+    WebhookNotFound: "404/ERR_WEBHOOK_NOT_FOUND 400/ERR_WEBHOOK_NOT_FOUND",
+    PlanLimit: """
+        403/ERR_PLAN_RESTRICTION 429/ERR_PLAN_QUOTA_RESTRICTION 402/ERR_SUBSCRIPTION_EXPIRED
+    """,
+    WebhookRejected: """
+        400 402 405 409 413 422 451 200/ERR_BAD_REQUEST 404/ERR_TRIGGER_NOT_FOUND
+        409/ERR_UNHEARD_OF
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"), [(answer, kind) for kind, row in TABLE.items() for answer in row.split()]
+)
+def test_each_failure_has_one_class(answer: str, kind: type[ApiFailure]) -> None:
+    status, _, code = answer.partition("/")
+    error = failed(int(status), {"code": code, "message": "Sorry."} if code else None)
+    assert type(error) is kind
+    assert error.status == int(status)
+    assert error.code == (code if code and "+" not in code else None)
+    assert error.outcome_unknown is (kind is ApiUnavailable)
+    assert "webhook 'orders' of app 'acme'" in str(error)
+    assert ("COMETCHAT_KEY and COMETCHAT_SECRET" in str(error)) is (kind is AccountRejected)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 422, 500])
+def test_an_answer_that_could_not_be_read_may_say_anything(status: int) -> None:
+    error = failed(status, body=None)
+    assert type(error) is ApiUnavailable and error.outcome_unknown
+
+
+def test_the_status_is_enough_for_a_redirect_and_for_the_rate_limit() -> None:
+    assert type(failed(429, body=None)) is RateLimited
+    redirected = failed(302, body=None)
+    assert type(redirected) is AccountRejected
+    assert "never followed: key and secret would go along" in str(redirected)
+
+
+def test_a_refusal_tells_the_field_errors() -> None:
+    error = failed(
+        400,
+        {
+            "code": "ERR_BAD_REQUEST",
+            "message": "Failed to validate the data sent with the request.",
+            "details": {"webhookURL": ["The URL is invalid."]},
+        },
+    )
+    assert str(error) == (
+        "CometChat refused webhook 'orders' of app 'acme': 400 ERR_BAD_REQUEST: Failed to "
+        "validate the data sent with the request. (webhookURL: The URL is invalid.)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ({"id": "taken", "name": ["too long", "blank"]}, " (id: taken; name: too long blank)"),
+        ("no more", " (no more)"),
+        ({"id": [1, None]}, " (id: )"),
+        ([1], ""),
+        (None, ""),
+    ],
+)
+def test_details_come_in_many_shapes(details: Any, told: str) -> None:
+    assert failed(400, {"message": "No.", "details": details}).api_message == f"No.{told}"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("Maximum limit of 25 webhooks per app reached.", PlanLimit),
+        ("You cannot have more than 25 webhooks.", PlanLimit),
+        ("The webhook name may have at most 25 characters.", WebhookRejected),
+        ("The webhook URL exceeds 255 characters.", WebhookRejected),
+        ("webhook 25 exists", WebhookRejected),
+    ],
+)
+def test_the_26th_webhook_is_the_plans_limit(message: str, kind: type[ApiFailure]) -> None:
+    assert type(failed(400, {"message": message})) is kind
+    assert type(failed(400, {"message": message}, subject=Subject("a", "w"))) is WebhookRejected
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "15"}, 15.0),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:50 GMT"}, 30.0),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:50 -0000"}, 30.0),
+        ({"Retry-After": "Tue, 14 Nov 2000 22:13:50 GMT"}, 0.0),
+        ({"Retry-After": "-5"}, 0.0),
+        ({"Retry-After": "9" * 400}, 3600.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "٣"}, None),
+        ({"Retry-After": "Tue, 99 Nov 99999999999 22:13:50 GMT"}, None),
+        ({"X-RateLimit-Reset": "1700000020"}, 20.0),
+        ({"x-rate-limit-reset": "1700000021"}, 21.0),
+        ({"X-RateLimit-Reset": "1600000000"}, 0.0),
+        ({"X-RateLimit-Reset": "9999999999"}, 3600.0),
+        ({"X-RateLimit-Reset": "?", "X-Rate-Limit-Reset": "1700000022"}, 22.0),
+        ({"Retry-After": "7", "X-RateLimit-Reset": "1700000020"}, 7.0),
+        ({"Retry-After": "soon", "X-RateLimit-Reset": "1700000020"}, 20.0),
+        ({}, None),
+    ],
+)
+def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert failed(429, headers=headers).retry_after == seconds
+
+
+def test_an_overloaded_api_may_say_how_long_to_wait_as_well() -> None:
+    assert failed(503, headers={"Retry-After": "9"}).retry_after == 9.0
+    assert failed(503, headers={"X-RateLimit-Reset": "1700000020"}).retry_after is None
+
+
+ONE_WEBHOOK = [
+    ORDERS,
+    {"data": ORDERS},
+    [{"data": ORDERS}],
+    {"data": [{"data": ORDERS}]},
+    {"data": [ORDERS]},
+    {"data": {"": ORDERS}},
+    [[{"data": {"data": ORDERS}}]],
+]
+
+
+@pytest.mark.parametrize("answer", ONE_WEBHOOK)
+def test_one_webhook_is_found_whatever_it_is_wrapped_in(answer: Any) -> None:
+    assert answers.webhooks_in(answer) == [ORDERS]
+
+
+OTHER = {**ORDERS, "id": "b"}
+MANY_WEBHOOKS = [
+    {"data": [ORDERS, OTHER]},
+    [{"data": [{"data": ORDERS}, {"data": OTHER}]}],
+    [{"data": ORDERS}, {"data": [OTHER]}],
+]
+
+
+@pytest.mark.parametrize("answer", MANY_WEBHOOKS)
+def test_many_webhooks_are_found_whatever_they_are_wrapped_in(answer: Any) -> None:
+    assert answers.webhooks_in(answer) == [ORDERS, OTHER]
+    assert answers.triggers_in(answer) == ["orders", "b"]
+
+
+def test_an_app_may_have_no_webhooks() -> None:
+    assert answers.webhooks_in({"data": [], "meta": {}}) == []
+
+
+def test_only_known_fields_of_the_known_types_come_back() -> None:
+    answer = {"data": {"id": "a", "password": "p", "enabled": True, "createdAt": "x", "name": None}}
+    assert answers.webhooks_in(answer) == [{"id": "a", "enabled": True}]
+
+
+def deep(levels: int) -> Any:
+    answer: Any = ORDERS
+    for _ in range(levels):
+        answer = {"data": [answer]}
+    return answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None, True, 7, "orders", {}, {"data": None}, {"data": {}}, {"id": 7}, {"data": [ORDERS, 1]},
+        {"data": [ORDERS, {}]}, {"data": [[ORDERS, ORDERS], ORDERS]}, {"data": "x"}, {"error": {}},
+        deep(400),
+    ],
+)  # fmt: skip
+def test_what_is_no_webhook_is_not_understood(answer: Any) -> None:
+    assert answers.webhooks_in(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "successes"),
+    [
+        ({"data": {"a": {"success": True}, "b": {"success": False}}}, {"a": True, "b": False}),
+        ([{"data": {"a": {"success": True}}}], {"a": True, "b": False}),
+        ({"data": {"success": True, "message": "Done."}}, {"a": True, "b": True}),
+        ({"data": {"a": {"success": "yes"}}}, None),
+        ({"data": {}}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_which_triggers_were_added(answer: Any, successes: dict[str, bool] | None) -> None:
+    assert answers.successes_in(answer, ["a", "b"]) == successes
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"<html>Bad gateway</html>", b"\xff\xfe\xff", b'{"data": ', b"[" * 100_000,
+        b'{"a":' * 100_000, b"1" * 5_000, b"\x00",
+    ],
+)  # fmt: skip
+def test_what_is_no_json_is_none(body: bytes) -> None:
+    assert parse(body) is None
+    assert type(failed(200, body=body)) is ApiUnavailable
+    assert type(failed(404, body=body)) is AccountRejected
+
+
+def test_odd_json_is_survived() -> None:
+    assert parse(b'{"a": NaN, "a": Infinity}') == {"a": float("inf")}
+    nested = b'{"error": {"message": "No.", "details": {"id": ' + b"[" * 700 + b"]" * 700 + b"}}}"
+    assert failed(400, body=nested).api_message == "No. (id: )"
+
+
+def test_no_secret_is_repeated() -> None:
+    basic = base64.b64encode(b"shop:hunter2").decode()
+    told = (
+        f"the-key-4711 TOP+SECRET/42 {quote('top+secret/42', safe='')} {basic} x\n\x1b[31m hunter2"
+    )
+    error = failed(
+        400, {"code": "THE-KEY-4711", "message": told, "details": {"hunter2": ["hunter2 is bad"]}}
+    )
+    shown = f"{error} {error.api_message} {error.code}".lower()
+    for secret in ("4711", "secret", "hunter2", "%2b", basic[8:15].lower(), "\n", "\x1b"):
+        assert secret not in shown
+    assert str(error).count("[redacted]") == 8
+
+
+def test_a_secret_at_the_cut_is_redacted_whole() -> None:
+    message = failed(400, {"message": "x" * 490 + "hunter2 and more and more"}).api_message
+    assert message is not None
+    assert len(message) == 500 and "hunter" not in message and message.endswith("...")
+
+
+@given(
+    st.text(alphabet=string.ascii_letters + string.digits, min_size=8, max_size=40),
+    st.text(alphabet=string.printable, max_size=5),
+    st.text(alphabet=string.printable, max_size=5),
+)
+def test_a_secret_is_found_in_base64_wherever_it_begins(
+    secret: str, before: str, after: str
+) -> None:
+    told = base64.b64encode(f"{before}{secret}{after}".encode()).decode()
+    shown = redact(f"Authorization: Basic {told}", [SecretStr(secret)])
+    assert "[redacted]" in shown
+    left = shown.removeprefix("Authorization: Basic ").split("[redacted]")
+    assert all(len(part) <= 10 for part in left)
+
+
+def test_without_secrets_nothing_is_redacted() -> None:
+    assert redact("plain", [SecretStr("")]) == "plain"
+
+
+names = st.sampled_from(["data", "id", "", "error", "code", "message", "details", "success"])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(alphabet=string.printable, max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.integers(100, 999), json_values | st.binary(max_size=20))
+def test_any_answer_is_read_or_a_failure(status: int, answer: Any) -> None:
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    parsed = parse(body)
+    for found in answers.webhooks_in(parsed) or []:
+        assert isinstance(found["id"], str)
+    answers.successes_in(parsed, ["a"])
+    error = failed(status, body=body)
+    assert str(error).isprintable() and str(error).endswith((".", ".)"))
+
+
+@given(st.text(alphabet=string.printable, max_size=30))
+def test_any_header_is_seconds_or_nothing(value: str) -> None:
+    seconds = retry_after({"Retry-After": value, "X-RateLimit-Reset": value}, now=NOW, reset=True)
+    assert seconds is None or 0 <= seconds <= 3600
