@@ -73,7 +73,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(context_settings={"allow_extra_args": True})
 @click.option("--app-id", required=True, help="The CometChat app to create it on.")
 @click.option("--id", "webhook_id", required=True, help="Letters, digits, '_', '-'; at most 50.")
 @click.option("--name", required=True, help="At most 50 characters.")
@@ -91,7 +91,10 @@ def cli() -> None:
     help=f"Wait for the job to end, {WAIT_SECONDS:g} s unless told otherwise.",
 )
 @creation_options
+@click.pass_context
 def enqueue(
+    context: click.Context,
+    /,
     *,
     app_id: str,
     webhook_id: str,
@@ -111,6 +114,8 @@ def enqueue(
     from tasks.display import say_job
     from tasks.producer import enqueue_webhooks
 
+    if context.args:  # one may be a password: Click would show it
+        raise click.UsageError("There are words that belong to no option.")
     webhook: dict[str, Any] = {
         "id": webhook_id,
         "name": name,

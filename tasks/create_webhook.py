@@ -26,6 +26,7 @@ from tasks.errors import (
     PasswordUnreadable,
     SealingUnavailable,
     WebhookConflict,
+    WebhookJobError,
     WebhookNotFound,
     WebhookRejected,
     WorkerCrashed,
@@ -46,9 +47,12 @@ PERHAPS_A_DUPLICATE = frozenset({400, 409, 422})
 LOGGED = ("attempt", "outcome", "status", "code", "ms", "next_try_in")
 
 
-@app.task(name="tasks.create_webhook", bind=True, throws=(ApiFailure,))
-def create_webhook(self: Task, job_id: str) -> Mapping[str, Any]:
+@app.task(name="tasks.create_webhook", bind=True, throws=(WebhookJobError,))
+def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) -> dict[str, Any]:
     """Run one attempt of a job. Returns the webhook as the API has it."""
+    if not isinstance(job_id, str):
+        log.warning("foreign message dropped", task_id=self.request.id)
+        raise Ignore
     store = get_store(WORKER_PATIENCE)
     job = store.claim(job_id, worker=self.request.hostname, token=uuid.uuid4().hex)
     if job is None:

@@ -22,6 +22,9 @@ from tasks.jobs import get_store
 #: Columns of a "terminal" that is a pipe: wide enough for `grep` to find a job on one line.
 PIPE_WIDTH: Final = 2_000
 
+#: Columns from which on a list shows the failures too.
+WIDE: Final = 100
+
 STYLES: Final = {
     "SUCCESS": "bold green",
     "FAILURE": "bold red",
@@ -29,7 +32,10 @@ STYLES: Final = {
     "STARTED": "bold cyan",
     "REVOKED": "bold magenta",
 }
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+#: What a terminal would obey instead of showing it.
+_CONTROL: Final = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+"
+)
 
 
 def console() -> Console:
@@ -64,7 +70,8 @@ def show_jobs(jobs: Iterable[Job], *, as_json: bool) -> None:
         for job in jobs:
             say("", job.as_json(), as_json=True)
     elif found := list(jobs):
-        console().print(job_table(found))
+        out = console()
+        out.print(job_table(found, width=out.width))
     else:
         click.echo("There are no such jobs.", err=True)
 
@@ -117,24 +124,20 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
         yield _history(job.history)
 
 
-def job_table(jobs: Iterable[Job]) -> Table:
-    """A row for each job."""
+def job_table(jobs: Iterable[Job], *, width: int) -> Table:
+    """A row for each job, with its last failure where `width` columns have room for that."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, options in (("State", {}), ("Tries", {"justify": "right"}), ("App", {})):
-        table.add_column(name, overflow="fold", **options)  # type: ignore[arg-type]
+    table.add_column("State", no_wrap=True)
+    table.add_column("Tries", justify="right", no_wrap=True)
+    table.add_column("App", overflow="fold")
     table.add_column("Webhook", overflow="fold")
     table.add_column("Job", no_wrap=True)
+    if width >= WIDE:
+        table.add_column("Last failure", no_wrap=True)
     for job in jobs:
-        state = _state(job)
-        if job.error and not job.result:
-            state.append(f" {_plain(job.error.get('class'))}", style="not bold")
-        table.add_row(
-            state,
-            str(job.attempts),
-            _plain(job.record.app_id),
-            _plain(job.record.webhook_id),
-            job.id,
-        )
+        cells = (_plain(job.record.app_id), _plain(job.record.webhook_id), job.id)
+        failure = _plain((job.error or {}).get("class"))
+        table.add_row(_state(job), str(job.attempts), *cells, *([failure] if width >= WIDE else []))
     return table
 
 

@@ -28,8 +28,7 @@ Format = Literal["jsonl", "csv"]
 LINE_LIMIT: Final = 64 * 1024
 #: Lines enqueued in one call. An import that is interrupted miscounts by less than this.
 CHUNK: Final = 2_000
-#: Bad lines that a report keeps.
-KEPT_BAD_LINES: Final = 100
+KEPT_BAD_LINES: Final = 100  # in a report
 
 #: Every name that a field may have -> its name in messages, and as a column.
 _NAMES: Final = {"app_id": "app_id"} | {
@@ -150,12 +149,8 @@ class Import:
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints; of the bad lines the first KEPT_BAD_LINES."""
-        return {
-            "new": self.new,
-            "existing": self.existing,
-            "bad_count": self.bad_count,
-            "bad": [line._asdict() for line in self.bad],
-        }
+        counts = {"new": self.new, "existing": self.existing, "bad_count": self.bad_count}
+        return {**counts, "bad": [{"line": line, "reason": reason} for line, reason in self.bad]}
 
     def _count(self, line: Line, outcome: Enqueued) -> None:
         if isinstance(outcome.error, StoreUnavailable):
@@ -298,7 +293,7 @@ def _checked(number: int, fields: dict[str, Any]) -> Line:
 
 
 def _check_contradiction(line: Line, seen: dict[int, tuple[int, int]]) -> None:
-    """Numbers only, not the lines: a million of them fit into 250 MB."""
+    # Numbers, not the lines: this is all that is kept of a file, 250 bytes a line.
     key, values = hash((line.app_id, line.webhook.id)), hash(line.webhook)
     earlier, said = seen.setdefault(key, (line.number, values))
     if said != values:

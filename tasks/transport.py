@@ -82,7 +82,7 @@ class _BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        pass
+        self._sock.settimeout(min(self._idle_seconds, self._call.left()))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:

@@ -6,9 +6,11 @@ Wrong settings end the process with one message before anything starts.
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any, NoReturn
 
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
 
 from config.celery_app import app
 from config.logging import configure_logging
@@ -30,6 +32,9 @@ except SettingsError as _error:
     _refuse(_error)
 
 app.steps["worker"].add(Dispatcher)
+
+# Celery announces a new default at every reconnection, also to those who have set it.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 
 @signals.setup_logging.connect

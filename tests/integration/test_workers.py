@@ -1,0 +1,235 @@
+"""Workers and Redis that die, stop and come back, on processes of each test's own."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tasks import Webhook, enqueue_webhook, enqueue_webhooks, get_job
+from tasks.jobs import get_store
+from tests.conftest import FAST, eventually, use_environment
+from worker.sandbox import SandboxControl
+from worker.stack import Part, Stack
+
+URL = "https://shop.example.com/hook"
+
+pytestmark = pytest.mark.usefixtures("own")
+
+
+def orders(number: int = 0) -> Webhook:
+    return Webhook(id=f"orders-{number}", name="Orders", webhook_url=URL)
+
+
+def ready(worker: Part) -> Part:
+    worker.wait_for(lambda: " ready." in worker.output())
+    return worker
+
+
+@pytest.fixture
+def own() -> Iterator[Stack]:
+    """A stack of the test's own, without a worker yet."""
+    with Stack(**FAST, WORKER_SHUTDOWN_SECONDS="3") as stack:
+        stack.start_redis()
+        stack.start_sandbox()
+        use_environment(stack.env)
+        yield stack
+
+
+@pytest.fixture
+def sandbox(own: Stack) -> SandboxControl:
+    return SandboxControl(own.env["COMETCHAT_BASE_URL"])
+
+
+def assert_each_once(sandbox: SandboxControl, expected: int) -> None:
+    kept = sandbox.webhooks()
+    assert len({(one["app_id"], one["id"]) for one in kept}) == len(kept) == expected
+    assert [one for one in kept if one["created_by_calls"] != 1] == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_in_the_middle_of_a_call(own: Stack, sandbox: SandboxControl, when: str) -> None:
+    worker = ready(own.start_worker())
+    sandbox.faults({"kind": "hold", "operation": "create", "when": when, "times": 1})
+    job = enqueue_webhook("shop", orders())
+    sandbox.wait_for_held()
+    worker.kill()
+    killed = time.monotonic()
+    ready(own.start_worker("second"))
+    job.wait(20)
+    assert time.monotonic() - killed < 20
+    assert job.state == "SUCCESS"
+    assert [entry["outcome"] for entry in job.history] == [
+        "lost",
+        "created" if when == "before" else "existed",
+    ]
+    sandbox.release()
+    assert_each_once(sandbox, 1)
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork", "solo"])
+def test_every_pool_works_and_stops_without_loss(
+    own: Stack, sandbox: SandboxControl, pool: str
+) -> None:
+    worker = ready(own.start_worker("worker", "--pool", pool, "--concurrency", "4"))
+    sandbox.settings(latency=0.02)
+    jobs = [outcome.job for outcome in enqueue_webhooks(("shop", orders(n)) for n in range(20))]
+    eventually(lambda: len(sandbox.webhooks()) >= 4)
+    assert worker.stop() == 0
+    ready(own.start_worker("second", "--pool", pool, "--concurrency", "4"))
+    for job in jobs:
+        assert job is not None
+        assert job.wait(20).state == "SUCCESS"
+        assert len(job.history) == 1, job.history
+    assert_each_once(sandbox, 20)
+
+
+def test_told_to_stop_it_finishes_what_runs(own: Stack, sandbox: SandboxControl) -> None:
+    worker = ready(own.start_worker())
+    sandbox.faults({"kind": "hold", "when": "before", "seconds": 1, "times": 1})
+    job = enqueue_webhook("shop", orders())
+    sandbox.wait_for_held()
+    assert worker.stop() == 0
+    assert job.refresh().state == "SUCCESS"
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_told_to_stop_it_hands_back_what_takes_too_long(
+    own: Stack, sandbox: SandboxControl, pool: str
+) -> None:
+    patience = {"COMETCHAT_READ_TIMEOUT": "60"}
+    worker = ready(own.start_worker("worker", "--pool", pool, **patience))
+    sandbox.faults({"kind": "hold", "when": "after", "times": 1, "operation": "create"})
+    job = enqueue_webhook("shop", orders())
+    sandbox.wait_for_held()
+    told = time.monotonic()
+    assert worker.stop() == 0
+    assert 2.5 < time.monotonic() - told < 6
+    assert job.refresh().state == "RETRY"
+    assert job.record.outcome_unknown
+    assert job.history[-1]["outcome"] == "handed back"
+    ready(own.start_worker("second"))
+    assert job.wait(10).state == "SUCCESS"
+    assert_each_once(sandbox, 1)
+
+
+def test_a_frozen_workers_stale_attempt_changes_nothing(
+    own: Stack, sandbox: SandboxControl
+) -> None:
+    frozen = ready(own.start_worker("frozen"))
+    sandbox.faults({"kind": "hold", "when": "after", "operation": "create", "times": 1})
+    job = enqueue_webhook("shop", orders())
+    sandbox.wait_for_held()
+    frozen.signal(signal.SIGSTOP)
+    ready(own.start_worker("second"))
+    result = job.wait(20).result
+    sandbox.release()
+    frozen.signal(signal.SIGCONT)
+    eventually(lambda: "stale attempt" in frozen.output() or "reset" in frozen.output())
+    assert job.refresh().result == result
+    assert job.attempts == 2
+    assert_each_once(sandbox, 1)
+
+
+def test_redis_killed_three_times_under_worker_and_producer(
+    own: Stack, sandbox: SandboxControl
+) -> None:
+    assert own.redis is not None
+    worker = ready(own.start_worker())
+    number = 0
+    for _ in range(3):
+        for _ in range(20):
+            enqueue_webhook(f"shop-{number}", orders())
+            number += 1
+        own.redis.kill()
+        time.sleep(1.5)  # the outage itself
+        own.redis.start()
+        back = time.monotonic()
+        job = enqueue_webhook(f"shop-{number}", orders()).wait(10)
+        number += 1
+        assert job.state == "SUCCESS"
+        assert time.monotonic() - back < 10
+        assert worker.process.poll() is None
+    eventually(lambda: sum(get_store().counts().values()) == 0, 20)
+    kept = {one["app_id"] for one in sandbox.webhooks()}
+    # appendfsync everysec: what was enqueued within the last second before a kill may be gone.
+    assert len(kept) >= number - 60
+    for one in sandbox.webhooks():
+        assert one["created_by_calls"] == 1
+
+
+def test_redis_away_is_a_clear_error_within_five_seconds(own: Stack) -> None:
+    from tasks import StoreUnavailable
+
+    assert own.redis is not None
+    own.redis.kill()
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="Nothing is half-done"):
+        enqueue_webhook("shop", orders())
+    assert time.monotonic() - began < 5
+    own.redis.start()
+    own.redis.part.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        enqueue_webhook("shop", orders())
+    assert time.monotonic() - began < 5
+    own.redis.part.signal(signal.SIGCONT)
+
+
+def test_a_job_for_later_runs_when_it_is_due(own: Stack, sandbox: SandboxControl) -> None:
+    ready(own.start_worker())
+    due = get_store().clock() + 2
+    job = enqueue_webhook("shop", orders(), not_before=due).wait(10)
+    assert 0 <= job.history[0]["at"] - due < 1.5
+
+
+def test_the_queue_deleted_and_messages_doubled(own: Stack, sandbox: SandboxControl) -> None:
+    from tasks.pipe import publish
+
+    jobs = [outcome.job for outcome in enqueue_webhooks((f"shop-{n}", orders()) for n in range(40))]
+    with redis.Redis.from_url(own.env["REDIS_URL"]) as client:
+        client.delete("webhooks")
+        ids = [job.id for job in jobs if job is not None]
+        publish([(job_id, 0) for job_id in ids[:20]] * 3)
+    ready(own.start_worker())
+    for job_id in ids:
+        job = get_job(job_id).wait(20)
+        assert (job.state, job.attempts) == ("SUCCESS", 1)
+    assert_each_once(sandbox, 40)
+
+
+def test_foreign_messages_do_no_harm(own: Stack, sandbox: SandboxControl) -> None:
+    from config.celery_app import app
+
+    worker = ready(own.start_worker())
+    app.send_task("tasks.create_webhook", ("no-such-job",))
+    app.send_task("tasks.create_webhook", ())
+    app.send_task("tasks.create_webhook", ({"a": 1},))
+    app.send_task("tasks.unknown", (1,))
+    job = enqueue_webhook("shop", orders())
+    assert job.wait(20).state == "SUCCESS"
+    assert worker.process.poll() is None
+    assert worker.output().count("foreign message dropped") == 2
+    assert "raised unexpected" not in worker.output()
+
+
+def test_the_queue_never_holds_more_than_the_pipe(own: Stack, sandbox: SandboxControl) -> None:
+    own.env["PIPE_SIZE"] = "32"
+    use_environment(own.env)
+    sandbox.settings(latency=0.01)
+    ready(own.start_worker())
+    most = 0
+
+    def done() -> bool:
+        nonlocal most
+        most = max(most, int(client.llen("webhooks")))
+        return sum(get_store().counts().values()) == 0
+
+    with redis.Redis.from_url(own.env["REDIS_URL"]) as client:
+        enqueue_webhooks((f"shop-{n}", orders()) for n in range(1000))
+        eventually(done, 60)
+    assert 0 < most <= 32
+    assert_each_once(sandbox, 1000)
