@@ -51,6 +51,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_connection_timeout": 2.0,
+        # With pauses that do not grow beyond seconds.
+        "worker_consumer": "worker.celery_internals:QuickConsumer",
         # Running attempts go on when the broker's connection drops: their leases guard them.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # Nothing but JSON is read: a message must not be able to run code.
@@ -87,8 +89,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "beat_scheduler": "redbeat.RedBeatScheduler",
         "redbeat_redis_url": settings.redis_url.get_secret_value(),
         "redbeat_key_prefix": "webhooks:beat:",
-        "redbeat_lock_timeout": 60,
-        "beat_max_loop_interval": 10,
+        # Another beat takes over so many seconds after one died.
+        "redbeat_lock_timeout": 30,
+        "beat_max_loop_interval": 5,
         "redbeat_redis_options": {"socket_timeout": 10.0, "socket_connect_timeout": 2.0},
         "beat_schedule": {
             "retry_failed": {

@@ -32,10 +32,9 @@ STYLES: Final = {
     "STARTED": "bold cyan",
     "REVOKED": "bold magenta",
 }
-#: What a terminal would obey instead of showing it.
-_CONTROL: Final = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+"
-)
+# What a terminal would obey instead of showing it.
+_SEQUENCES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 
 
 def console() -> Console:
@@ -53,7 +52,7 @@ def say_job(job: Job, what: str, *, as_json: bool) -> None:
     """What became of a job, on a line."""
     reason = f": {job.error.get('message')}" if job.error and job.state == "FAILURE" else ""
     message = f"{what}: job {job.id} is {job.state}{reason}"
-    say(_CONTROL.sub(" ", message), job.as_json(), as_json=as_json)
+    say(_plain(message).plain, job.as_json(), as_json=as_json)
 
 
 def show_job(job: Job, *, as_json: bool) -> None:
@@ -190,4 +189,5 @@ def _ago(seconds: float) -> str:
 
 def _plain(value: object) -> Text:
     """Somebody's words, without what a terminal would obey."""
-    return Text(_CONTROL.sub(" ", "" if value is None else str(value)))
+    text = "" if value is None else str(value)
+    return Text(_CONTROL.sub(" ", _SEQUENCES.sub("", text)))

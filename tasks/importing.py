@@ -138,14 +138,15 @@ class Import:
             StoreUnavailable: the rest was not enqueued; what was is counted.
         """
         for chunk in self._chunks(file):
-            self.started = True
             items = [(line.app_id, line.webhook) for line in chunk if isinstance(line, Line)]
             outcomes = iter(enqueue_webhooks(items, **options))
+            self.started = True
             for line in chunk:
                 if isinstance(line, BadLine):
                     self._reject(line)
                 else:
                     self._count(line, next(outcomes))
+        self.started = True
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints; of the bad lines the first KEPT_BAD_LINES."""
@@ -157,10 +158,9 @@ class Import:
             raise outcome.error
         if outcome.error is not None:
             self._reject(BadLine(line.number, str(outcome.error)))
-        elif outcome.is_new:
-            self.new += 1
         else:
-            self.existing += 1
+            self.new += outcome.is_new
+            self.existing += not outcome.is_new
 
     def _reject(self, line: BadLine) -> None:
         self.bad_count += 1

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 import kombu.pools
@@ -76,7 +77,7 @@ class SentrySink:
                     body = gzip.decompress(body)
                 sink.raw.append(body)
                 lines = body.split(b"\n")
-                for header, payload in zip(lines[1:], lines[2:], strict=False):
+                for header, payload in pairwise(lines):
                     if header.startswith(b"{") and json.loads(header).get("type") == "event":
                         sink.events.append(json.loads(payload))
                 self.send_response(200)

@@ -1,0 +1,162 @@
+"""What a process writes to its log, seen from outside: each test runs one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SETUP = """
+import logging
+import structlog
+from config.logging import configure_logging
+from config.settings import load_settings
+
+early = structlog.get_logger("tasks")
+configure_logging(load_settings(_env_file=None))
+log = structlog.get_logger("tasks")
+
+
+def fails(password):
+    raise ValueError("it failed")
+"""
+
+
+def output_of(script: str, **variables: str) -> tuple[str, str]:
+    """What a process that runs the script writes to its standard output and error."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", SETUP + script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return done.stdout, done.stderr
+
+
+def lines_of(script: str, **variables: str) -> list[dict[str, Any]]:
+    """The JSON lines that a process writes to standard error; nothing else may be there."""
+    stdout, stderr = output_of(script, **variables)
+    assert stdout == ""
+    return [json.loads(line) for line in stderr.splitlines()]
+
+
+def test_not_at_a_terminal_each_event_is_a_line_of_json() -> None:
+    [line] = lines_of('log.info("attempt", job="j1", ms=12, note="a\\nb")')
+    assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() is not None
+    assert line == {"event": "attempt", "level": "info", "job": "j1", "ms": 12, "note": "a\nb"}
+
+
+def test_libraries_speak_in_the_same_form() -> None:
+    [line] = lines_of('logging.getLogger("celery.worker").warning("%s of %d\\nlost", "one", 2)')
+    assert (line["event"], line["level"]) == ("one of 2\nlost", "warning")
+    assert "timestamp" in line
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        'logging.getLogger("celery").exception("it broke")',
+        'logging.getLogger("celery").error("it broke", exc_info=True)',
+        'log.exception("it broke")',
+        'log.error("it broke", exc_info=error)',
+    ],
+)
+def test_an_exception_is_one_line_without_local_variables(say: str) -> None:
+    script = f"""
+try:
+    fails("hunter2")
+except ValueError as error:
+    {say}
+"""
+    [line] = lines_of(script)
+    assert (line["event"], line["level"]) == ("it broke", "error")
+    assert line["exception"].startswith("Traceback")
+    assert line["exception"].endswith("ValueError: it failed")
+    assert "hunter2" not in json.dumps(line)
+
+
+def test_at_a_console_an_exception_shows_no_local_variables() -> None:
+    script = """
+try:
+    fails("hunter" + str(2))
+except ValueError:
+    log.exception("it broke")
+    logging.getLogger("celery").exception("it broke too")
+"""
+    _, shown = output_of(script, LOG_FORMAT="console")
+    assert shown.count("it failed") == 2
+    assert "hunter2" not in shown
+
+
+def test_what_is_no_json_does_no_harm() -> None:
+    [line] = lines_of('log.info("attempt", what={1, 2}, bytes=b"x")')
+    assert line["event"] == "attempt"
+
+
+def test_the_console_format_is_for_people() -> None:
+    _, shown = output_of('log.info("attempt", job="j1")', LOG_FORMAT="console")
+    assert "attempt" in shown
+    assert "j1" in shown
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(shown)
+
+
+@pytest.mark.parametrize(("log_format", "as_json"), [("auto", False), ("json", True)])
+def test_at_a_terminal_it_is_the_console_format_unless_told(log_format: str, as_json: bool) -> None:
+    ours, terminal = pty.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", SETUP + 'log.info("attempt", job="j1")'],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOG_FORMAT": log_format},
+            stderr=terminal,
+            timeout=30,
+            check=True,
+        )
+        shown = os.read(ours, 65_536).decode()
+    finally:
+        os.close(terminal)
+        os.close(ours)
+    assert "attempt" in shown
+    assert shown.startswith("{") is as_json
+
+
+@pytest.mark.parametrize(
+    ("level", "heard"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+        ("critical", []),
+    ],
+)
+def test_less_than_the_level_is_not_heard(level: str, heard: list[str]) -> None:
+    script = """
+for speaker in (log, early, logging.getLogger("celery")):
+    for level in ("debug", "info", "warning", "error"):
+        getattr(speaker, level)("said")
+"""
+    assert [line["level"] for line in lines_of(script, LOG_LEVEL=level)] == heard * 3
+
+
+def test_libraries_that_would_show_headers_stay_quiet_at_debug_level() -> None:
+    script = """
+for name in ("urllib3.connectionpool", "kombu.transport", "redis", "celery.worker.strategy"):
+    logging.getLogger(name).debug("key: hunter2")
+    logging.getLogger(name).warning("heard")
+"""
+    assert [line["event"] for line in lines_of(script, LOG_LEVEL="debug")] == ["heard"] * 4
