@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.connection import parse_url
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -45,9 +46,20 @@ def _checked_base_url(url: str) -> str:
 
 
 def _checked_redis_url(url: SecretStr) -> SecretStr:
-    scheme = urlsplit(url.get_secret_value()).scheme
-    if scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must start with redis://, rediss:// or unix://")
+    if urlsplit(url.get_secret_value()).scheme not in {"redis", "rediss"}:
+        raise ValueError("must start with redis:// or rediss://")
+    try:
+        parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
+    except ValueError:
+        pass  # its words may hold a part of the password
+    else:
+        return url
+    raise ValueError("is no Redis URL: percent-encode the password; the port is 0 to 65535")
+
+
+def _checked_celery_url(url: SecretStr | None) -> SecretStr | None:
+    if url is not None and "://" not in url.get_secret_value():
+        raise ValueError("must be a URL such as redis://host:6379/1")
     return url
 
 
@@ -77,6 +89,7 @@ def _empty_is_unset(value: object) -> object:
 BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_checked_redis_url)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]
+CeleryUrl = Annotated[OptionalSecret, AfterValidator(_checked_celery_url)]
 SealingKeys = Annotated[
     tuple[SecretStr, ...],
     NoDecode,
@@ -94,8 +107,8 @@ class Settings(BaseSettings):
 
     # Redis
     redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
-    celery_broker_url: OptionalSecret = None
-    celery_result_backend: OptionalSecret = None
+    celery_broker_url: CeleryUrl = None
+    celery_result_backend: CeleryUrl = None
 
     # CometChat's Management API
     cometchat_key: OptionalSecret = None

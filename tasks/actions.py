@@ -7,8 +7,9 @@ from itertools import islice
 
 from tasks.errors import StepRefused
 from tasks.job import Job
-from tasks.jobs import get_store, slices
+from tasks.jobs import slices
 from tasks.outcome import retold, tell_outcome
+from tasks.store import get_store
 
 
 def cancel_job(job_id: str) -> Job:

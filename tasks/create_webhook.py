@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -31,11 +31,12 @@ from tasks.errors import (
     WebhookRejected,
     WorkerCrashed,
 )
-from tasks.jobs import WORKER_PATIENCE, JobStore, get_store
+from tasks.jobs import JobStore
 from tasks.outcome import error_of, tell_outcome, tell_progress
 from tasks.record import JobRecord
 from tasks.sealing import get_sealer
 from tasks.signals import bug_found
+from tasks.store import WORKER_PATIENCE, get_store
 from tasks.webhook import Webhook
 
 log = structlog.get_logger("tasks")
@@ -57,7 +58,7 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     job = store.claim(job_id, worker=self.request.hostname, token=uuid.uuid4().hex)
     if job is None:
         raise Ignore  # done, not due, or somebody else's: this message has nothing to tell
-    tell(tell_progress, job, "STARTED", {"hostname": job.worker})
+    tell_progress(job, "STARTED", {"hostname": job.worker})
     started = time.monotonic()
     try:
         result = ensure(get_api(), job)
@@ -146,7 +147,7 @@ def succeed(
     if not store.finish(job, "SUCCESS", result=result, entry=entry):
         raise stale(job, entry)
     log.info("attempt", **log_fields(job, entry))
-    tell(tell_outcome, store, ended(job, "SUCCESS", entry, result=result))
+    tell_outcome(store, ended(job, "SUCCESS", entry, result=result))
     return result
 
 
@@ -163,7 +164,7 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
         if not store.finish(job, "FAILURE", error=error, entry=entry):
             return stale(job, entry)
         log.warning("attempt", **log_fields(job, entry))
-        tell(tell_outcome, store, ended(job, "FAILURE", entry, error=error))
+        tell_outcome(store, ended(job, "FAILURE", entry, error=error))
         return failure
     delay = policy.delay(failure, attempts=job.attempts, holds=job.holds)
     entry["next_try_in"] = round(delay, 3)
@@ -179,9 +180,9 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
         return stale(job, entry)
     log.info("attempt", **log_fields(job, entry))
     if state == "REVOKED":
-        tell(tell_outcome, store, ended(job, "REVOKED", entry))
+        tell_outcome(store, ended(job, "REVOKED", entry))
         return Ignore()
-    tell(tell_progress, job, "RETRY", failure)
+    tell_progress(job, "RETRY", failure)
     return Retry(str(failure), exc=failure, when=delay)
 
 
@@ -205,14 +206,6 @@ def stale(job: JobRecord, entry: Mapping[str, Any]) -> Exception:
     """Another attempt took over while this one ran: it has nothing to say."""
     log.warning("stale attempt, nothing changed", **log_fields(job, entry))
     return Ignore()
-
-
-def tell(say: Callable[..., None], *args: Any) -> None:
-    """Tell the result backend and Sentry, if they can be reached; a dispatcher tells the rest."""
-    try:
-        say(*args)
-    except Exception as error:  # noqa: BLE001  every backend has errors of its own; the record is kept
-        log.warning("outcome not told yet", problem=type(error).__name__)
 
 
 def attempt_entry(

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.job import Job
-from tasks.jobs import get_store
+from tasks.store import get_store
 
 #: Columns of a "terminal" that is a pipe: wide enough for `grep` to find a job on one line.
 PIPE_WIDTH: Final = 2_000

@@ -33,7 +33,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -42,9 +41,8 @@ from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from config.settings import get_settings
 from tasks.errors import JobNotFound, StoreUnavailable
-from tasks.record import Due, JobRecord, NewJob
+from tasks.record import Added, Due, JobRecord, NewJob
 
 T = TypeVar("T")
 
@@ -54,10 +52,6 @@ PREFIX: Final = "webhooks:"
 LEASE_SECONDS: Final = 10.0
 #: A hint that nobody claimed for so long and that is not in the queue any more is lost.
 HINT_SECONDS: Final = 10.0
-#: Seconds for which a step that meets no Redis is tried again: a person who waits for an answer
-#: gets an error within 5 s; an attempt that has something to report sits out a restart.
-PRODUCER_PATIENCE: Final = 1.5
-WORKER_PATIENCE: Final = 20.0
 #: Jobs or ids in one step: Redis is busy for some milliseconds with so many.
 STEP_LIMIT: Final = 250
 
@@ -87,14 +81,7 @@ class JobStore:
     Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write.
     """
 
-    def __init__(
-        self,
-        url: SecretStr,
-        *,
-        pipe_size: int,
-        result_ttl: int,
-        patience: float = PRODUCER_PATIENCE,
-    ) -> None:
+    def __init__(self, url: SecretStr, *, pipe_size: int, result_ttl: int, patience: float) -> None:
         self._redis = redis.Redis.from_url(
             url.get_secret_value(),
             decode_responses=True,
@@ -146,19 +133,23 @@ class JobStore:
 
         return self._run(read)  # type: ignore[no-any-return]
 
-    # -- producers ---------------------------------------------------------------------------
-
-    def add(self, jobs: Sequence[NewJob]) -> list[str]:
+    def add(self, jobs: Sequence[NewJob]) -> list[Added]:
         """Write the records of new jobs; those that exist stay as they are.
 
-        Of each it is said whether it is PUBLISHED (the caller sends its message), WAITING or
-        EXISTS.
+        Each comes back with its record and with its place: PUBLISHED (the caller sends its
+        message), WAITING or EXISTS.
         """
-        outcomes: list[str] = []
+        added: list[Added] = []
         for some in slices(jobs):
-            flat = [field for job in some for field in job]
-            outcomes += self._step("add", self._pipe_size, HINT_SECONDS, *flat)
-        return outcomes
+            flat = [field for job in some for field in job.fields()]
+            now, *places = self._step("add", self._pipe_size, HINT_SECONDS, *flat)
+            existing = [job.id for job, place in zip(some, places, strict=True) if place == EXISTS]
+            known = {record.id: record for record in self.get_many(existing)}
+            for job, place in zip(some, places, strict=True):
+                record = known.get(job.id) if place == EXISTS else job.record(float(now))
+                # One that expired in this very moment is new after all.
+                added += [Added(place, record)] if record else self.add([job])
+        return added
 
     def get(self, job_id: str) -> JobRecord:
         """Read one record. Raises `JobNotFound`."""
@@ -192,8 +183,6 @@ class JobStore:
         places = ("waiting", "published", "running", "failed")
         return dict(zip(places, self._pipelined("ZCARD", places), strict=True))
 
-    # -- people ------------------------------------------------------------------------------
-
     def cancel(self, job_id: str) -> str:
         """Cancel a job; the state that follows. Raises `JobNotFound`."""
         state = self._step("cancel", job_id, self._result_ttl)
@@ -226,8 +215,6 @@ class JobStore:
             gone += dropped
             kept += len(ids) - dropped
         return gone
-
-    # -- workers -----------------------------------------------------------------------------
 
     def claim(self, job_id: str, *, worker: str, token: str) -> JobRecord | None:
         """Take a job that is due; nothing if it is not, or somebody else has it."""
@@ -307,8 +294,6 @@ class JobStore:
         seconds, micros = self._run(self._redis.time)
         return float(seconds + micros / 1e6)
 
-    # -- operators ---------------------------------------------------------------------------
-
     def server_facts(self) -> dict[str, str]:
         """What `python -m worker check` looks at: version, maxmemory-policy, append-only file."""
         facts = self._run(self._redis.info)
@@ -317,15 +302,3 @@ class JobStore:
             "maxmemory_policy": str(facts.get("maxmemory_policy")),
             "appendonly": "on" if facts.get("aof_enabled") else "off",
         }
-
-
-@lru_cache(maxsize=2)
-def get_store(patience: float = PRODUCER_PATIENCE) -> JobStore:
-    """The process's store, from the settings. Connects at the first step."""
-    settings = get_settings()
-    return JobStore(
-        settings.redis_url,
-        pipe_size=settings.pipe_size,
-        result_ttl=settings.result_ttl,
-        patience=patience,
-    )

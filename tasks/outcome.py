@@ -6,8 +6,10 @@ in between leaves that note, and another worker's dispatcher tells it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
 
 from celery.exceptions import TaskRevokedError
 
@@ -16,6 +18,23 @@ from tasks import errors
 from tasks.jobs import JobStore
 from tasks.record import JobRecord
 from tasks.signals import job_failed
+
+log = logging.getLogger("tasks")
+
+P = ParamSpec("P")
+
+
+def _if_reachable(tell: Callable[P, None]) -> Callable[P, None]:
+    """Let a result backend that is away stop nobody: the record has the truth."""
+
+    @wraps(tell)
+    def told(*args: P.args, **options: P.kwargs) -> None:
+        try:
+            tell(*args, **options)
+        except Exception as error:  # noqa: BLE001  every result backend has errors of its own
+            log.warning("outcome not told, a dispatcher repeats it (%s)", type(error).__name__)
+
+    return told
 
 
 def error_of(failure: errors.ApiFailure) -> dict[str, Any]:
@@ -37,11 +56,13 @@ def exception_of(job: JobRecord) -> Exception:
     return failure
 
 
+@_if_reachable
 def tell_progress(job: JobRecord, state: str, info: Any) -> None:
     """Let the result backend say STARTED or RETRY."""
     app.backend.store_result(job.id, info, state)
 
 
+@_if_reachable
 def tell_outcome(store: JobStore, job: JobRecord) -> None:
     """Store an ended job's result, report its failure once, and note that both was done."""
     alerted = None
@@ -57,6 +78,7 @@ def tell_outcome(store: JobStore, job: JobRecord) -> None:
     store.told(job.id, alerted=alerted)
 
 
+@_if_reachable
 def retold(job_ids: Sequence[str], states: Sequence[str]) -> None:
     """Correct the result backend about jobs that were taken up again."""
     for job_id, state in zip(job_ids, states, strict=True):

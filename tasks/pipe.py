@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-
-import structlog
 
 from config.celery_app import QUEUE, app
 
-log = structlog.get_logger("tasks")
+log = logging.getLogger("tasks")
 
 #: By its name: producers need not load what workers do.
 TASK = "tasks.create_webhook"
@@ -42,7 +41,7 @@ def publish(hints: Sequence[tuple[str, int]]) -> bool:
                     ignore_result=True,  # else every producer would subscribe to its results
                 )
     except Exception as error:  # noqa: BLE001  every broker has errors of its own; none matters
-        log.warning("hints not sent, a dispatcher repeats them", problem=type(error).__name__)
+        log.warning("hints not sent, a dispatcher repeats them (%s)", type(error).__name__)
         return False
     return True
 

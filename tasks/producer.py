@@ -6,9 +6,10 @@ A call that returned has the job in Redis. Enqueueing the same webhook again is 
 from __future__ import annotations
 
 import hmac
-import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from tasks.errors import (
@@ -19,14 +20,18 @@ from tasks.errors import (
     WebhookJobError,
 )
 from tasks.job import Job
-from tasks.jobs import EXISTS, PUBLISHED, JobStore, get_store, slices
+from tasks.jobs import EXISTS, PUBLISHED, JobStore, slices
 from tasks.pipe import publish
-from tasks.record import JobRecord, NewJob, job_id
+from tasks.record import Added, JobRecord, NewJob, job_id
 from tasks.sealing import get_sealer
+from tasks.store import get_store
 from tasks.webhook import Webhook, check_app_id, differing_fields
 
 #: The accounts whose jobs this worker runs.
 ACCOUNTS = frozenset({"default"})
+
+#: Seconds; a time beyond is a mistake, such as milliseconds.
+NOT_BEFORE_MOST = 10 * 366 * 86_400
 
 
 class Enqueued(NamedTuple):
@@ -88,18 +93,26 @@ def enqueue_webhooks(
         items: (app id, webhook) each; the options are those of `enqueue_webhook`, for all.
 
     Returns:
-        An outcome for each item, in order. Once Redis cannot be reached, that and the rest of
-        the items have `StoreUnavailable` as their error; enqueueing all of them again is
-        harmless.
+        An outcome for each item, in order. Once Redis cannot be reached, the rest of the items
+        have `StoreUnavailable` as their error; enqueueing all of them again is harmless.
 
     Raises:
         InvalidInput: an option is wrong; nothing was stored.
     """
-    version, instant = _checked_options(webhook_version, not_before, account)
+    instant = _checked_options(webhook_version, not_before, account)
     store = get_store()
+    drafts = [_draft(item, webhook_version, instant, account) for item in items]
     outcomes: list[Enqueued] = []
-    for some in slices(list(items)):
-        outcomes += _enqueue_step(store, some, version, instant, account)
+    away: StoreUnavailable | None = None
+    for some in slices(drafts):
+        if away is None:
+            try:
+                outcomes += _enqueue_step(store, some)
+                continue
+            except StoreUnavailable as error:
+                away = error
+        refused = Enqueued(None, away, is_new=False)
+        outcomes += [refused if isinstance(draft, NewJob) else draft for draft in some]
     return outcomes
 
 
@@ -111,7 +124,7 @@ def get_job(job_id: str) -> Job:
 
 def _checked_options(
     webhook_version: int | None, not_before: datetime | float | None, account: str
-) -> tuple[str, float]:
+) -> float:
     problems = {}
     if webhook_version not in (2, None) or isinstance(webhook_version, bool):
         problems["webhook_version"] = "must be 2, or None for legacy"
@@ -122,36 +135,29 @@ def _checked_options(
         problems["not_before"] = "must have a time zone"
     elif isinstance(not_before, datetime):
         instant = not_before.timestamp()
-    elif isinstance(not_before, int | float):
+    elif isinstance(not_before, int | float) and not isinstance(not_before, bool):
         instant = float(not_before)
     elif not_before is not None:
         problems["not_before"] = "must be an aware datetime or unix seconds"
+    # NaN is not within the limits either.
+    if not 0.0 <= instant <= time.time() + NOT_BEFORE_MOST:
+        problems["not_before"] = "must be unix seconds, at most ten years from now"
     if problems:
         words = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
         raise InvalidInput(f"enqueue: {words}", problems)
-    return ("" if webhook_version is None else str(webhook_version)), instant
+    return instant
 
 
-def _enqueue_step(
-    store: JobStore, items: Sequence[Any], version: str, instant: float, account: str
-) -> list[Enqueued]:
+def _enqueue_step(store: JobStore, drafts: Sequence[NewJob | Enqueued]) -> list[Enqueued]:
     """Enqueue as many as one step holds."""
-    drafts = [_draft(item, version, instant, account) for item in items]
     new = [draft for draft in drafts if isinstance(draft, NewJob)]
-    try:
-        added = store.add(new)
-        publish([(job.id, 0) for job, place in zip(new, added, strict=True) if place == PUBLISHED])
-        records = store.get_many([job.id for job in new])
-    except StoreUnavailable as error:
-        refused = Enqueued(None, error, is_new=False)
-        return [refused if isinstance(draft, NewJob) else draft for draft in drafts]
-    found = iter(zip(new, added, records, strict=True))
-    return [
-        _enqueued(store, *next(found)) if isinstance(draft, NewJob) else draft for draft in drafts
-    ]
+    added = store.add(new)
+    publish([(one.record.id, 0) for one in added if one.place == PUBLISHED])
+    outcomes = map(partial(_enqueued, store), new, added)
+    return [next(outcomes) if isinstance(draft, NewJob) else draft for draft in drafts]
 
 
-def _draft(item: Any, version: str, instant: float, account: str) -> NewJob | Enqueued:
+def _draft(item: Any, version: int | None, instant: float, account: str) -> NewJob | Enqueued:
     """The record to write for one item, or why there is none."""
     problem: WebhookJobError
     try:
@@ -166,17 +172,17 @@ def _draft(item: Any, version: str, instant: float, account: str) -> NewJob | En
             not_before=instant,
             account=account,
             app_id=app_id,
-            webhook=json.dumps(checked.wire()),
-            sealed_password=get_sealer().seal(checked.password) if checked.password else "",
+            webhook=checked.wire(),
+            sealed_password=get_sealer().seal(checked.password) if checked.password else None,
             webhook_version=version,
         )
     except WebhookJobError as error:
         return Enqueued(None, error, is_new=False)
 
 
-def _enqueued(store: JobStore, asked: NewJob, place: str, record: JobRecord) -> Enqueued:
+def _enqueued(store: JobStore, asked: NewJob, added: Added) -> Enqueued:
     """The job for what was asked, unless it was asked before with other values."""
-    is_new = place != EXISTS
+    record, is_new = added.record, added.place != EXISTS
     try:
         differing = () if is_new else _differences(asked, record)
     except SealingUnavailable as error:
@@ -195,8 +201,8 @@ def _enqueued(store: JobStore, asked: NewJob, place: str, record: JobRecord) -> 
 
 def _differences(asked: NewJob, record: JobRecord) -> tuple[str, ...]:
     """The names of the fields in which an earlier job differs from what is asked for now."""
-    differing = differing_fields(json.loads(asked.webhook), record.webhook)
-    if asked.webhook_version != str(record.webhook_version or ""):
+    differing = differing_fields(asked.webhook, record.webhook)
+    if asked.webhook_version != record.webhook_version:
         differing += ("X-Webhook-Version",)
     if asked.sealed_password and record.sealed_password:
         old, new = map(get_sealer().open, (record.sealed_password, asked.sealed_password))

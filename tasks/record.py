@@ -21,18 +21,6 @@ def job_id(account: str, app_id: str, webhook_id: str) -> str:
     return str(uuid.uuid5(JOB_NAMESPACE, json.dumps([account, app_id, webhook_id])))
 
 
-class NewJob(NamedTuple):
-    """What `add` writes for one job. `not_before` is unix seconds, 0 for at once."""
-
-    id: str
-    not_before: float
-    account: str
-    app_id: str
-    webhook: str
-    sealed_password: str
-    webhook_version: str
-
-
 class Due(NamedTuple):
     """What `take_due` found: (job id, attempts so far) to publish; seconds to the next due job."""
 
@@ -115,6 +103,52 @@ class JobRecord:
             history=tuple(json.loads(line) for line in fields.get("history", "").splitlines()),
             alerted=fields.get("alerted"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What a producer asks for. `not_before` is unix seconds, 0 for at once."""
+
+    id: str
+    not_before: float
+    account: str
+    app_id: str
+    webhook: Mapping[str, Any]
+    sealed_password: str | None
+    webhook_version: int | None
+
+    def fields(self) -> tuple[str | float, ...]:
+        """What the step `add` takes for one job."""
+        return (
+            self.id,
+            self.not_before,
+            self.account,
+            self.app_id,
+            json.dumps(self.webhook),
+            self.sealed_password or "",
+            self.webhook_version or "",
+        )
+
+    def record(self, now: float) -> JobRecord:
+        """The record that the step `add` wrote at `now`."""
+        return JobRecord(
+            id=self.id,
+            state="PENDING",
+            account=self.account,
+            app_id=self.app_id,
+            webhook=self.webhook,
+            webhook_version=self.webhook_version,
+            created_at=now,
+            sealed_password=self.sealed_password,
+            due_at=max(now, self.not_before),
+        )
+
+
+class Added(NamedTuple):
+    """A job as the step `add` left it, and where: PUBLISHED, WAITING, or as it was: EXISTS."""
+
+    place: str
+    record: JobRecord
 
 
 def _instant(text: str | None) -> float | None:

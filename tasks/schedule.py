@@ -7,8 +7,9 @@ import structlog
 from config.celery_app import app
 from config.settings import get_settings
 from tasks import errors
-from tasks.jobs import WORKER_PATIENCE, get_store, slices
+from tasks.jobs import slices
 from tasks.outcome import retold
+from tasks.store import WORKER_PATIENCE, get_store
 
 log = structlog.get_logger("tasks")
 

@@ -17,8 +17,9 @@ import pytest
 
 from config.settings import get_settings
 from tasks.create_webhook import get_api, get_policy
-from tasks.jobs import JobStore, get_store
+from tasks.jobs import JobStore
 from tasks.sealing import get_sealer
+from tasks.store import get_store
 from worker.sandbox import SandboxControl
 from worker.stack import RedisServer, Stack
 

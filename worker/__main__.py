@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from config.settings import Settings, SettingsError, get_settings
 from tasks.create_webhook import get_api
 from tasks.errors import ApiFailure, AppNotFound, StoreUnavailable
-from tasks.jobs import get_store
+from tasks.store import get_store
 
 #: No app has this id: asking for its webhooks tries address and credentials, and creates nothing.
 PROBE_APP = "worker-check-probe"

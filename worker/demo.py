@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tasks import Job, Webhook, enqueue_webhooks
-from tasks.jobs import get_store
 from tasks.record import ENDED
+from tasks.store import get_store
 from worker.sandbox import SandboxControl
 
 APPS, WEBHOOKS_EACH = 20, 10

@@ -19,9 +19,10 @@ from celery import bootsteps, signals
 
 from config.settings import get_settings
 from tasks.errors import StoreUnavailable
-from tasks.jobs import LEASE_SECONDS, get_store
+from tasks.jobs import LEASE_SECONDS
 from tasks.outcome import tell_outcome
 from tasks.pipe import messages_in_queue, publish
+from tasks.store import get_store
 from worker.celery_internals import received_ids
 
 log = structlog.get_logger("dispatcher")

@@ -112,7 +112,7 @@ def _interrupt(*_: object) -> None:
 
 def _refuse_foreign_jobs() -> None:
     """A Redis that has jobs is somebody's: the sandbox must not be told of them."""
-    from tasks.jobs import get_store
+    from tasks.store import get_store
     from worker.stack import StackError
 
     if next(get_store().walk(), None) is not None:

@@ -1,9 +1,9 @@
 -- New jobs, each into the pipe while there is room, else into waiting. One that exists stays as it is.
 -- ARGV: pipe size, hint seconds, then 7 a job: id, not before (unix, 0 for now), account,
 --   app id, webhook (JSON), sealed password ('' for none), webhook version ('' for legacy).
--- Returns for each: 'published' (the caller sends its message), 'waiting' or 'exists'.
+-- Returns the time and for each: 'published' (the caller sends its message), 'waiting' or 'exists'.
 local room = tonumber(ARGV[1]) - redis.call('ZCARD', PUBLISHED)
-local outcomes = {}
+local outcomes = {stamp(now)}
 for i = 3, #ARGV, 7 do
   local id, due = ARGV[i], tonumber(ARGV[i + 1])
   local key = record(id)

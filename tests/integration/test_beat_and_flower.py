@@ -6,7 +6,10 @@ import re
 from datetime import UTC, datetime
 
 import requests
+from celery import Celery
 
+from config.celery_app import configuration
+from config.settings import get_settings
 from tasks import Webhook, enqueue_webhook
 from tests.conftest import eventually
 from worker.sandbox import SandboxControl
@@ -23,8 +26,8 @@ def make_due(name: str) -> None:
     """Let an entry's time have come, as it had run long ago."""
     from redbeat import RedBeatSchedulerEntry
 
-    from config.celery_app import app
-
+    app = Celery()
+    app.conf.update(configuration(get_settings()))
     entry = RedBeatSchedulerEntry.from_key(f"webhooks:beat:{name}", app=app)
     entry.last_run_at = datetime(2020, 1, 1, tzinfo=UTC)
     entry.save()
@@ -79,10 +82,10 @@ def test_flower_shows_workers_and_each_job(
         text = page(port, f"/task/{jobs[number].id}")
         return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
 
-    eventually(lambda: "State SUCCESS" in shown(0))
-    eventually(lambda: "State FAILURE" in shown(1))
+    eventually(lambda: "Status SUCCESS" in shown(0))
+    eventually(lambda: "Status FAILURE" in shown(1))
     assert "has a webhook" in shown(1) and "with another name" in shown(1)
-    eventually(lambda: "State RETRY" in shown(2))
-    eventually(lambda: "State SUCCESS" in shown(3))
+    eventually(lambda: "Status RETRY" in shown(2))
+    eventually(lambda: "Status SUCCESS" in shown(3))
     assert "Retries 2" in shown(3)
     flower.stop()

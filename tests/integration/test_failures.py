@@ -288,6 +288,6 @@ def test_the_same_failure_is_told_once_however_often_it_is_met(
 
 
 def get_clock() -> float:
-    from tasks.jobs import get_store
+    from tasks.store import get_store
 
     return get_store().clock()

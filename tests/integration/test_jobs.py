@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -23,9 +22,11 @@ def client(redis_server: str) -> redis.Redis:
 
 def new_job(name: str = "orders", *, not_before: float = 0) -> NewJob:
     wire = {"id": name, "name": name, "webhookURL": "https://a.example/", "enabled": True}
-    return NewJob(
-        job_id("default", "app", name), not_before, "default", "app", json.dumps(wire), "", "2"
-    )
+    return NewJob(job_id("default", "app", name), not_before, "default", "app", wire, None, 2)
+
+
+def added(store: JobStore, *jobs: NewJob) -> list[str]:
+    return [one.place for one in store.add(jobs)]
 
 
 def add(store: JobStore, name: str = "orders") -> str:
@@ -56,21 +57,21 @@ def reschedule(store: JobStore, record: JobRecord, **changes: Any) -> str | None
 
 class TestAdd:
     def test_goes_into_the_pipe_while_there_is_room(self, redis_server: str) -> None:
-        from tasks.jobs import get_settings
+        from config.settings import get_settings
 
-        store = JobStore(get_settings().redis_url, pipe_size=2, result_ttl=60)
+        store = JobStore(get_settings().redis_url, pipe_size=2, result_ttl=60, patience=1)
         jobs = [new_job(f"w{number}") for number in range(4)]
-        assert store.add(jobs) == [PUBLISHED, PUBLISHED, WAITING, WAITING]
+        assert added(store, *jobs) == [PUBLISHED, PUBLISHED, WAITING, WAITING]
 
     def test_leaves_a_job_that_exists_as_it_is(self, store: JobStore) -> None:
         job = add(store)
         claim(store, job)
-        assert store.add([new_job()]) == [EXISTS]
+        assert added(store, new_job()) == [EXISTS]
         assert store.get(job).state == "STARTED"
 
     def test_a_job_for_later_waits_until_then(self, store: JobStore, client: redis.Redis) -> None:
         job = new_job(not_before=store.clock() + 3600)
-        assert store.add([job]) == [WAITING]
+        assert added(store, job) == [WAITING]
         assert places(client, job.id) == ["waiting"]
         assert store.claim(job.id, worker="w", token="t") is None
         assert 3590 < (store.take_due(queued=0).next_due or 0) <= 3600
@@ -199,9 +200,9 @@ class TestTakeDue:
         assert store.take_due(queued=0).hints == [(job, 0)]
 
     def test_never_more_than_the_pipe_holds(self, redis_server: str) -> None:
-        from tasks.jobs import get_settings
+        from config.settings import get_settings
 
-        store = JobStore(get_settings().redis_url, pipe_size=3, result_ttl=60)
+        store = JobStore(get_settings().redis_url, pipe_size=3, result_ttl=60, patience=1)
         store.add([new_job(f"w{number}") for number in range(10)])
         assert store.take_due(queued=3).hints == []
         claim(store, new_job("w0").id)

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tasks import Webhook, enqueue_webhook, enqueue_webhooks, get_job
-from tasks.jobs import get_store
+from tasks.store import get_store
 from tests.conftest import FAST, eventually, use_environment
 from worker.sandbox import SandboxControl
 from worker.stack import Part, Stack

@@ -48,11 +48,11 @@ JOB = JobRecord(
     app_id="shop",
     webhook=WEBHOOK,
     webhook_version=2,
-    created_at=0.0,
+    created_at=1000.0,
     attempt=1,
     attempts=1,
-    first_attempt_at=0.0,
-    started_at=0.0,
+    first_attempt_at=1000.0,
+    started_at=1000.0,
 )
 UNKNOWN = replace(JOB, outcome_unknown=True, attempt=2, attempts=2)
 
@@ -240,7 +240,7 @@ class TestAttemptsThatEndWithTheirWorker:
     def test_are_given_up_when_they_are_spent(
         self, attempts: int, age: float, history: list[dict[str, str]], gives_up: bool
     ) -> None:
-        job = replace(UNKNOWN, attempts=attempts, started_at=age, history=tuple(history))
+        job = replace(UNKNOWN, attempts=attempts, started_at=1000.0 + age, history=tuple(history))
         api = ScriptedApi()
         if gives_up:
             with pytest.raises(WorkerCrashed, match="Every attempt"):

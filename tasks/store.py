@@ -1,0 +1,26 @@
+"""The process's store of jobs, from its settings."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from config.settings import get_settings
+from tasks.jobs import JobStore
+
+#: Seconds for which a step that meets no Redis is tried again: a person who waits for an answer
+#: gets an error within 5 s; an attempt that has something to report sits out a restart.
+PRODUCER_PATIENCE: Final = 1.5
+WORKER_PATIENCE: Final = 20.0
+
+
+@lru_cache(maxsize=2)
+def get_store(patience: float = PRODUCER_PATIENCE) -> JobStore:
+    """The process's store. It connects at the first step."""
+    settings = get_settings()
+    return JobStore(
+        settings.redis_url,
+        pipe_size=settings.pipe_size,
+        result_ttl=settings.result_ttl,
+        patience=patience,
+    )
