@@ -16,9 +16,10 @@ from celery.result import AsyncResult
 from config.celery_app import app as celery_app
 from tasks import Job, Webhook, enqueue_webhook
 from tasks.actions import cancel_job, retry_job
-from tasks.jobs import JobStore, get_store
+from tasks.jobs import JobStore
 from tasks.outcome import tell_outcome
 from tasks.record import JobRecord
+from tasks.store import get_store
 from tests.conftest import SentrySink, eventually
 from worker.sandbox import SandboxControl
 from worker.stack import Stack

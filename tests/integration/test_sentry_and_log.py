@@ -11,7 +11,7 @@ from celery.result import AsyncResult
 
 from config.celery_app import app as celery_app
 from tasks import Job, Webhook, enqueue_webhook, get_job
-from tasks.jobs import get_store
+from tasks.store import get_store
 from tests.conftest import SentrySink, eventually
 from worker.sandbox import SandboxControl
 from worker.stack import Stack

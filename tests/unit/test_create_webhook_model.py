@@ -175,6 +175,6 @@ def test_one_webhook_as_asked_or_a_failure_that_is_true(
 
 @given(creates=st.lists(no_effect, max_size=4), reads=st.lists(reads, max_size=4))
 def test_the_plans_limit_is_told_as_it_is(creates: list[Way], reads: list[str]) -> None:
-    api = ModelApi(None, 400, [*creates, Way("none", "plan")], reads)
+    api = ModelApi(None, 400, [*creates, *[Way("none", "plan")] * 8], reads)
     assert isinstance(run(api, len(creates) + len(reads) + 2), PlanLimit)
     assert api.there is None
