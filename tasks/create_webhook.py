@@ -58,7 +58,6 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     job = store.claim(job_id, worker=self.request.hostname, token=uuid.uuid4().hex)
     if job is None:
         raise Ignore  # done, not due, or somebody else's: this message has nothing to tell
-    tell_progress(job, "STARTED", {"hostname": job.worker})
     started = time.monotonic()
     try:
         result = ensure(get_api(), job)

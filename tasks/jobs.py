@@ -50,6 +50,8 @@ PREFIX: Final = "webhooks:"
 
 #: A dead worker's jobs run again after this at the latest, plus a dispatcher's tick.
 LEASE_SECONDS: Final = 10.0
+#: An attempt that runs for so long is told to the result backend as STARTED.
+SLOW_SECONDS: Final = 1.0
 #: A hint that nobody claimed for so long and that is not in the queue any more is lost.
 HINT_SECONDS: Final = 10.0
 #: Jobs or ids in one step: Redis is busy for some milliseconds with so many.
@@ -226,9 +228,11 @@ class JobStore:
         )
         return JobRecord.read(job_id, fields)
 
-    def renew(self, worker: str, job_ids: Sequence[str]) -> int:
-        """Prolong the leases of the jobs that this worker runs; how many it still has."""
-        return int(self._step("renew", worker, LEASE_SECONDS, *job_ids)) if job_ids else 0
+    def renew(self, worker: str, job_ids: Sequence[str]) -> list[str]:
+        """Prolong the leases of what this worker runs; which of it is slow (SLOW_SECONDS)."""
+        if not job_ids:
+            return []
+        return list(self._step("renew", worker, LEASE_SECONDS, SLOW_SECONDS, *job_ids))
 
     def finish(
         self,
@@ -285,9 +289,9 @@ class JobStore:
         """Jobs whose outcome is overdue to be told; they are the caller's for some seconds."""
         return self.get_many(self._step("take_untold", limit))
 
-    def told(self, job_id: str, *, alerted: str | None = None) -> None:
-        """The outcome of this job was told; `alerted` is the failure that Sentry heard of."""
-        self._step("told", job_id, alerted or "")
+    def told(self, job_ids: Sequence[str], *, alerted: str | None = None) -> None:
+        """These jobs' outcomes were told; `alerted` is the failure that Sentry heard of."""
+        self._step("told", alerted or "", *job_ids)
 
     def clock(self) -> float:
         """Redis's clock, the only one that counts: unix seconds."""

@@ -7,7 +7,9 @@ in between leaves that note, and another worker's dispatcher tells it.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -16,12 +18,16 @@ from celery.exceptions import TaskRevokedError
 from config.celery_app import app
 from tasks import errors
 from tasks.jobs import JobStore
-from tasks.record import JobRecord
+from tasks.record import ENDED, JobRecord
 from tasks.signals import job_failed
 
 log = logging.getLogger("tasks")
 
 P = ParamSpec("P")
+
+#: Successes that were told and are to be noted, by the dispatcher or when there are so many.
+_successes: deque[str] = deque()
+NOTE_AT = 100
 
 
 def _if_reachable(tell: Callable[P, None]) -> Callable[P, None]:
@@ -68,14 +74,43 @@ def tell_outcome(store: JobStore, job: JobRecord) -> None:
     alerted = None
     if job.state == "SUCCESS":
         app.backend.store_result(job.id, job.result, "SUCCESS")
-    elif job.state == "REVOKED":
+        _successes.append(job.id)
+        if len(_successes) >= NOTE_AT:
+            note_successes(store)
+        return
+    if job.state == "REVOKED":
         app.backend.store_result(job.id, TaskRevokedError("cancelled"), "REVOKED")
     elif job.state == "FAILURE":
         app.backend.store_result(job.id, exception_of(job), "FAILURE")
         if job.failure != job.alerted:
             job_failed.send(sender=None, job=job)
             alerted = job.failure
-    store.told(job.id, alerted=alerted)
+    store.told([job.id], alerted=alerted)
+
+
+def note_successes(store: JobStore) -> None:
+    """Note in one step which successes were told; those not noted are told again, harmlessly."""
+    ids: list[str] = []
+    # Other threads take from the same end.
+    with suppress(IndexError):
+        while True:
+            ids.append(_successes.popleft())
+    if ids:
+        store.told(ids)
+
+
+@_if_reachable
+def tell_slow(store: JobStore, job_id: str) -> None:
+    """Let the result backend say STARTED of an attempt that takes its time.
+
+    One that reports in this very moment has the last word.
+    """
+    tell_progress(store.get(job_id), "STARTED", None)
+    job = store.get(job_id)
+    if job.state == "RETRY":
+        tell_progress(job, "RETRY", exception_of(job))
+    elif job.state in ENDED:
+        tell_outcome(store, job)
 
 
 @_if_reachable

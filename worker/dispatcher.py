@@ -20,7 +20,7 @@ from celery import bootsteps, signals
 from config.settings import get_settings
 from tasks.errors import StoreUnavailable
 from tasks.jobs import LEASE_SECONDS
-from tasks.outcome import tell_outcome
+from tasks.outcome import note_successes, tell_outcome, tell_slow
 from tasks.pipe import messages_in_queue, publish
 from tasks.store import get_store
 from worker.celery_internals import received_ids
@@ -49,6 +49,7 @@ class Dispatcher(bootsteps.StartStopStep):
         self._stopped = threading.Event()
         self._deadline: float | None = None
         self._renew_at = self._tell_at = 0.0
+        self._slow: set[str] = set()
         self._in_trouble = False
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -87,8 +88,9 @@ class Dispatcher(bootsteps.StartStopStep):
         if self._deadline is not None and now >= self._deadline:
             self._exit_now()
         if now >= self._renew_at:
-            self._store.renew(self._worker.hostname, received_ids())
+            self._tell_slow(self._store.renew(self._worker.hostname, received_ids()))
             self._renew_at = now + RENEW_SECONDS
+        note_successes(self._store)
         if self._deadline is not None:
             return BUSY_SECONDS
         if now >= self._tell_at:
@@ -101,8 +103,16 @@ class Dispatcher(bootsteps.StartStopStep):
             return BUSY_SECONDS
         return min(IDLE_SECONDS, due.next_due or IDLE_SECONDS)
 
+    def _tell_slow(self, slow: list[str]) -> None:
+        """Most attempts are over before anybody could look: only slow ones are told as STARTED."""
+        for job_id in slow:
+            if job_id not in self._slow:
+                tell_slow(self._store, job_id)
+        self._slow = set(slow)
+
     def _hand_back(self) -> None:
         try:
+            note_successes(self._store)
             back = self._store.hand_back(self._worker.hostname, received_ids())
         except StoreUnavailable:
             log.warning("nothing handed back: the leases end by themselves")

@@ -6,6 +6,7 @@ free ports of 127.0.0.1; leaving the stack ends every process and removes the fo
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import platform
@@ -25,6 +26,9 @@ from cryptography.fernet import Fernet
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
+
+#: <sys/prctl.h>
+PR_SET_PDEATHSIG = 1
 
 #: Seconds that a part may take to start or to end.
 PATIENCE = 30.0
@@ -63,6 +67,12 @@ def find_redis_server() -> str:
     )
 
 
+def _end_with_parent() -> None:
+    """Let Linux end this process when the one that started it is gone, even by SIGKILL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Part:
     """One process of the stack, its output in a file of the stack's folder."""
 
@@ -81,6 +91,7 @@ class Part:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C at the terminal is the stack's to handle, in its order.
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     def wait_for(self, is_ready: Callable[[], bool], what: str = "ready") -> None:

@@ -1,6 +1,8 @@
--- The outcome of this job was told. ARGV: id, the failure that Sentry heard of ('' for none).
-redis.call('ZREM', UNTOLD, ARGV[1])
-if ARGV[2] ~= '' and redis.call('EXISTS', record(ARGV[1])) == 1 then
-  redis.call('HSET', record(ARGV[1]), 'alerted', ARGV[2])
+-- The outcomes of these jobs were told. ARGV: the failure that Sentry heard of ('' for none), ids.
+for i = 2, #ARGV do
+  redis.call('ZREM', UNTOLD, ARGV[i])
+  if ARGV[1] ~= '' and redis.call('EXISTS', record(ARGV[i])) == 1 then
+    redis.call('HSET', record(ARGV[i]), 'alerted', ARGV[1])
+  end
 end
 return 1

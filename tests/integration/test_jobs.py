@@ -136,7 +136,7 @@ class TestEnds:
         assert not store.finish(stale, "SUCCESS", result={"id": "stale"})
         assert not store.finish(stale, "FAILURE", error=ERROR)
         assert reschedule(store, stale) is None
-        assert store.renew("w1", [job]) == 0
+        assert store.renew("w1", [job]) == []
         assert store.hand_back("w1", [job]) == 0
         assert client.hgetall(f"webhooks:job:{job}") == before
         assert store.finish(fresh, "SUCCESS", result={"id": "fresh"})
@@ -190,7 +190,8 @@ class TestTakeDue:
         job = add(store)
         claim(store, job)
         expire(client, "running", job)
-        assert store.renew("w1", [job]) == 1
+        client.hset(f"webhooks:job:{job}", "started_at", store.clock() - 2)
+        assert store.renew("w1", [job, "nobody"]) == [job]
         assert store.take_due(queued=0).hints == []
 
     def test_a_lost_hint_is_published_again(self, store: JobStore, client: redis.Redis) -> None:
@@ -294,6 +295,6 @@ class TestPeople:
         expire(client, "untold", record.id)
         assert [job.id for job in store.take_untold()] == [record.id]
         assert store.take_untold() == []  # somebody has it
-        store.told(record.id, alerted="ApiUnavailable:")
+        store.told([record.id], alerted="ApiUnavailable:")
         assert client.zcard("webhooks:untold") == 0
         assert store.get(record.id).alerted == store.get(record.id).failure == "ApiUnavailable:"

@@ -71,20 +71,29 @@ REFUSALS: dict[str, Callable[[], BaseException]] = {
 ANSWERS = {**UNSURE, **WITHOUT_EFFECT, **REFUSALS}
 
 no_effect = st.builds(Way, st.just("none"), st.sampled_from([*UNSURE, *WITHOUT_EFFECT]))
+in_time = st.builds(Way, st.just("at once"), st.sampled_from([*UNSURE]))
 creates = st.one_of(
     st.just(RIGHT),
     no_effect,
-    st.builds(Way, st.sampled_from(["at once", "late"]), st.sampled_from([*UNSURE])),
+    in_time,
+    st.builds(Way, st.just("late"), st.sampled_from([*UNSURE])),
     st.builds(Way, st.sampled_from(["none", "at once"]), st.just("refused")),
 )
 reads = st.sampled_from(["right", *UNSURE, *WITHOUT_EFFECT])
 
 
 class ModelApi:
-    """One webhook's place at an API that goes wrong as told, and then does as it should."""
+    """One webhook's place at an API that goes wrong as told, and then does as it should.
+
+    `duplicate` is the status with which it refuses a second one, None if it makes a second one.
+    """
 
     def __init__(
-        self, there: dict[str, Any] | None, duplicate: int, creates: list[Way], reads: list[str]
+        self,
+        there: dict[str, Any] | None,
+        duplicate: int | None,
+        creates: list[Way],
+        reads: list[str],
     ) -> None:
         self.there = there
         self.created = 0
@@ -101,7 +110,7 @@ class ModelApi:
         is_new = way.effect == "at once" and self._keep(webhook)
         if way.answer in ANSWERS:
             raise ANSWERS[way.answer]()
-        if not is_new:
+        if not is_new and self._duplicate is not None:
             raise WebhookRejected("it is there already", status=self._duplicate)
         return webhook.wire()
 
@@ -114,7 +123,7 @@ class ModelApi:
         return dict(self.there)
 
     def _keep(self, webhook: Webhook) -> bool:
-        if self.there is not None:
+        if self.there is not None and self._duplicate is not None:
             return False
         self.there = webhook.wire()
         self.created += 1
@@ -178,3 +187,15 @@ def test_the_plans_limit_is_told_as_it_is(creates: list[Way], reads: list[str]) 
     api = ModelApi(None, 400, [*creates, *[Way("none", "plan")] * 8], reads)
     assert isinstance(run(api, len(creates) + len(reads) + 2), PlanLimit)
     assert api.there is None
+
+
+@given(
+    creates=st.lists(st.one_of(no_effect, in_time), max_size=5),
+    reads=st.lists(reads, max_size=5),
+)
+def test_an_api_that_takes_duplicates_is_sent_none(creates: list[Way], reads: list[str]) -> None:
+    api = ModelApi(None, None, creates, reads)
+    end = run(api, len(creates) + len(reads) + 2)
+    assert isinstance(end, dict)
+    assert api.there == ASKED
+    assert api.created == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from datetime import datetime
@@ -126,6 +127,7 @@ def test_at_a_terminal_it_is_the_console_format_unless_told(log_format: str, as_
             timeout=30,
             check=True,
         )
+        assert select.select([ours], [], [], 5)[0], "nothing was written"
         shown = os.read(ours, 65_536).decode()
     finally:
         os.close(terminal)
