@@ -6,20 +6,21 @@ names every bad setting; values are never shown, as they may be secrets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cryptography.fernet import Fernet
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PositiveFloat,
     PositiveInt,
     SecretStr,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.connection import parse_url
@@ -31,13 +32,24 @@ class SettingsError(ValueError):
     """A setting is missing or has a wrong value; the message names all of them."""
 
 
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL; nothing if it is none. The library's words may hold a part of it."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
+
+
 def _checked_base_url(url: str) -> str:
     """Https, or http to this machine alone: key and secret go along with every call."""
-    parts = urlsplit(url)
-    if not parts.hostname:
+    parts = _split(url)
+    if parts is None:
         raise ValueError("must be a URL such as https://apimgmt.cometchat.io")
     if parts.username or parts.password:
         raise ValueError("must hold no user or password")
+    if "?" in url or "#" in url:
+        raise ValueError("must hold no query and no fragment")
     if parts.scheme != "https" and not (
         parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
     ):
@@ -46,15 +58,16 @@ def _checked_base_url(url: str) -> str:
 
 
 def _checked_redis_url(url: SecretStr) -> SecretStr:
-    if urlsplit(url.get_secret_value()).scheme not in {"redis", "rediss"}:
+    parts = _split(url.get_secret_value())
+    if not re.match("rediss?://", url.get_secret_value()):
         raise ValueError("must start with redis:// or rediss://")
     try:
-        parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
+        if parts is not None:
+            parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
+            return url
     except ValueError:
         pass  # its words may hold a part of the password
-    else:
-        return url
-    raise ValueError("is no Redis URL: percent-encode the password; the port is 0 to 65535")
+    raise ValueError("is no Redis URL: percent-encode the password; the port is 1 to 65535")
 
 
 def _checked_celery_url(url: SecretStr | None) -> SecretStr | None:
@@ -82,13 +95,10 @@ def _checked_sealing_keys(keys: Sequence[SecretStr]) -> tuple[SecretStr, ...]:
     return tuple(keys)
 
 
-def _empty_is_unset(value: object) -> object:
-    return None if value == "" else value
-
-
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_checked_redis_url)]
-OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]
+OptionalSecret = SecretStr | None
 CeleryUrl = Annotated[OptionalSecret, AfterValidator(_checked_celery_url)]
 SealingKeys = Annotated[
     tuple[SecretStr, ...],
@@ -105,6 +115,11 @@ class Settings(BaseSettings):
         env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value != ""}
+
     # Redis
     redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
     celery_broker_url: CeleryUrl = None
@@ -114,16 +129,16 @@ class Settings(BaseSettings):
     cometchat_key: OptionalSecret = None
     cometchat_secret: OptionalSecret = None
     cometchat_base_url: BaseUrl = "https://apimgmt.cometchat.io"
-    cometchat_connect_timeout: PositiveFloat = 5.0
-    cometchat_read_timeout: PositiveFloat = 15.0
+    cometchat_connect_timeout: Seconds = 5.0
+    cometchat_read_timeout: Seconds = 15.0
 
     # Retries
-    retry_base_seconds: PositiveFloat = 2.0
-    retry_max_delay_seconds: PositiveFloat = 600.0
+    retry_base_seconds: Seconds = 2.0
+    retry_max_delay_seconds: Seconds = 600.0
     retry_max_attempts: PositiveInt = 12
-    retry_max_age: PositiveFloat = 86_400.0
-    retry_failed_max_age: PositiveFloat = 604_800.0
-    app_not_found_seconds: PositiveFloat = 600.0
+    retry_max_age: Seconds = 86_400.0
+    retry_failed_max_age: Seconds = 604_800.0
+    app_not_found_seconds: Seconds = 600.0
 
     # Keeping
     result_ttl: PositiveInt = 604_800
@@ -132,7 +147,7 @@ class Settings(BaseSettings):
 
     # The worker
     pipe_size: Annotated[int, Field(ge=1, le=100_000)] = 512
-    worker_shutdown_seconds: PositiveFloat = 25.0
+    worker_shutdown_seconds: Seconds = 25.0
 
     # To be seen
     sentry_dsn: OptionalSecret = None

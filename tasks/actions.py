@@ -46,7 +46,9 @@ def retry_job(job_id: str) -> Job:
         raise StepRefused(
             f"Job {job_id} is {before.state}; only a failed or cancelled one can be retried."
         )
-    retold([job_id], store.retry([job_id], how="fresh"))
+    # First, as a worker may have the job at once.
+    retold([job_id], "PENDING")
+    store.retry([job_id], how="fresh")
     return Job(store.get(job_id), store)
 
 
@@ -55,7 +57,8 @@ def retry_all_failed() -> int:
     store = get_store()
     ids = [record.id for record in store.walk("failed")]
     for some in slices(ids):
-        retold(some, store.retry(some, how="fresh"))
+        retold(some, "PENDING")
+        store.retry(some, how="fresh")
     return len(ids)
 
 
@@ -70,7 +73,7 @@ def forget_job(job_id: str) -> None:
     job = store.get(job_id)
     if not store.forget([job_id]):
         raise StepRefused(f"Job {job_id} is {job.state}; cancel it before it can be forgotten.")
-    retold([job_id], ["PENDING"])
+    retold([job_id], "PENDING")
 
 
 def list_jobs(

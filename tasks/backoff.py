@@ -49,7 +49,8 @@ class RetryPolicy:
         (`holds` of them in a row came before) doubles from 60 s to 5 min; everything else is
         exponential with full jitter: random between 0 and base * 2^(attempts - 1), capped.
         """
-        if failure.retry_after is not None:
+        # 0 is a clock that differs, not an invitation to try without a pause.
+        if failure.retry_after:
             return failure.retry_after + random.uniform(0, min(0.1 * failure.retry_after, 5.0))
         if failure.account_wide:
             hold = min(HOLD_SECONDS * 2.0 ** min(holds, 8), HOLD_MAX_SECONDS)

@@ -23,7 +23,9 @@ from tasks.backoff import RetryPolicy
 from tasks.cometchat import CometChat
 from tasks.errors import (
     ApiFailure,
+    ApiUnavailable,
     PasswordUnreadable,
+    PlanLimit,
     SealingUnavailable,
     WebhookConflict,
     WebhookJobError,
@@ -43,6 +45,9 @@ log = structlog.get_logger("tasks")
 
 #: What may mean "there is one already": no source tells how the API says so.
 PERHAPS_A_DUPLICATE = frozenset({400, 409, 422})
+
+#: So many attempts that end with their worker are no accident.
+LOST_IN_A_ROW = 3
 
 #: What the log line of an attempt has besides job, app and webhook.
 LOGGED = ("attempt", "outcome", "status", "code", "ms", "next_try_in")
@@ -80,7 +85,6 @@ def ensure(api: CometChat, job: JobRecord) -> dict[str, Any]:
         WebhookConflict: one with this id exists and differs; nothing was overwritten.
         ApiFailure: the call failed.
     """
-    webhook = open_webhook(job)
     if brings_workers_down(job):
         raise WorkerCrashed(
             f"Every attempt at webhook {job.webhook_id!r} of app {job.app_id!r} ended with its "
@@ -88,15 +92,21 @@ def ensure(api: CometChat, job: JobRecord) -> dict[str, Any]:
         )
     if job.outcome_unknown and (found := read_back(api, job)):
         return found
+    webhook = open_webhook(job)
+    refusal: ApiFailure
     try:
         created = api.create_webhook(job.app_id, webhook, version=job.webhook_version)
     except WebhookRejected as error:
-        rejection = error
+        if error.status not in PERHAPS_A_DUPLICATE:
+            raise
+        refusal = error
+    except PlanLimit as error:
+        refusal = error  # the app may be full of this webhook, too: a call that came late
     else:
         return {**created, "outcome": "created"}
-    if rejection.status in PERHAPS_A_DUPLICATE and (found := read_back(api, job)):
+    if found := read_back(api, job):
         return found
-    raise rejection
+    raise refusal
 
 
 def read_back(api: CometChat, job: JobRecord) -> dict[str, Any] | None:
@@ -108,6 +118,11 @@ def read_back(api: CometChat, job: JobRecord) -> dict[str, Any] | None:
     except ApiFailure as failure:
         failure.outcome_unknown = False  # reading has no effect to be unsure of
         raise
+    if "name" not in found or "webhookURL" not in found:
+        raise ApiUnavailable(
+            f"CometChat's answer about webhook {job.webhook_id!r} of app {job.app_id!r} lacks its "
+            "name or URL: whether it is as asked cannot be told."
+        )
     differing = [name for name in ("name", "webhookURL") if found.get(name) != job.webhook[name]]
     if differing:
         raise WebhookConflict(
@@ -133,9 +148,11 @@ def open_webhook(job: JobRecord) -> Webhook:
 
 
 def brings_workers_down(job: JobRecord) -> bool:
-    """Whether the last attempt was lost with its worker, and no more of them are to be."""
-    lost = bool(job.history) and job.history[-1]["outcome"] == "lost"
-    return lost and get_policy().is_spent(attempts=job.attempts - 1, age=job.age)
+    """Whether the last attempts were lost with their workers, and no more of them are to be."""
+    last = [entry["outcome"] for entry in job.history[-LOST_IN_A_ROW:]]
+    return last == ["lost"] * LOST_IN_A_ROW and get_policy().is_spent(
+        attempts=job.attempts - 1, age=job.age
+    )
 
 
 def succeed(

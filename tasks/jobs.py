@@ -228,11 +228,11 @@ class JobStore:
         )
         return JobRecord.read(job_id, fields)
 
-    def renew(self, worker: str, job_ids: Sequence[str]) -> list[str]:
-        """Prolong the leases of what this worker runs; which of it is slow (SLOW_SECONDS)."""
+    def renew(self, worker: str, job_ids: Sequence[str]) -> set[tuple[str, str]]:
+        """Prolong the leases of what this worker runs; (id, attempt) of what is slow."""
         if not job_ids:
-            return []
-        return list(self._step("renew", worker, LEASE_SECONDS, SLOW_SECONDS, *job_ids))
+            return set()
+        return set(map(tuple, self._step("renew", worker, LEASE_SECONDS, SLOW_SECONDS, *job_ids)))
 
     def finish(
         self,

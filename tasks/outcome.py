@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 from celery.exceptions import TaskRevokedError
 
@@ -38,7 +38,7 @@ def _if_reachable(tell: Callable[P, None]) -> Callable[P, None]:
         try:
             tell(*args, **options)
         except Exception as error:  # noqa: BLE001  every result backend has errors of its own
-            log.warning("outcome not told, a dispatcher repeats it (%s)", type(error).__name__)
+            log.warning("the result backend was not told (%s)", type(error).__name__)
 
     return told
 
@@ -114,10 +114,10 @@ def tell_slow(store: JobStore, job_id: str) -> None:
 
 
 @_if_reachable
-def retold(job_ids: Sequence[str], states: Sequence[str]) -> None:
-    """Correct the result backend about jobs that were taken up again."""
-    for job_id, state in zip(job_ids, states, strict=True):
+def retold(job_ids: Sequence[str], state: Literal["PENDING", "RETRY"]) -> None:
+    """Correct the result backend about jobs that are to be taken up again."""
+    for job_id in job_ids:
         if state == "PENDING":
             app.backend.forget(job_id)
-        elif state == "RETRY":
-            app.backend.store_result(job_id, None, "RETRY")
+        else:
+            app.backend.store_result(job_id, None, state)

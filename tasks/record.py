@@ -100,7 +100,7 @@ class JobRecord:
             worker=fields.get("worker"),
             result=_json(fields.get("result")),
             error=_json(fields.get("error")),
-            history=tuple(json.loads(line) for line in fields.get("history", "").splitlines()),
+            history=tuple(map(json.loads, filter(None, fields.get("history", "").split("\n")))),
             alerted=fields.get("alerted"),
         )
 

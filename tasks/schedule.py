@@ -33,7 +33,9 @@ def retry_failed() -> int:
         and (job.first_attempt_at or job.created_at) >= oldest
     ]
     for some in slices(ids):
-        retold(some, store.retry(some, how="once"))
+        # First, as a worker may have a job at once.
+        retold(some, "RETRY")
+        store.retry(some, how="once")
     log.info("retry_failed", jobs=len(ids))
     return len(ids)
 

@@ -29,7 +29,7 @@ class Sealer:
         fernet = self._keys()
         try:
             return SecretStr(fernet.decrypt(sealed).decode())
-        except InvalidToken:
+        except (InvalidToken, ValueError):
             pass
         raise SealingUnavailable(
             "A sealed password opens with none of SEALING_KEYS: put back the key that sealed it."

@@ -8,6 +8,7 @@ and messages use the API's.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Self, TypeVar
@@ -38,7 +39,7 @@ _ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _URL_CHARACTERS = re.compile(r"[!-\[\]-~]+")  # printable ASCII but the space and the backslash
 _HTTPS = re.compile(r"https://([^/?#]*)", re.IGNORECASE)
-_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
 
 _CREDENTIALS = ("username", "password")
 
@@ -69,6 +70,13 @@ def _name(value: str) -> str:
     return value
 
 
+def _is_address(literal: str | None) -> bool:
+    try:
+        return literal is None or bool(ipaddress.IPv6Address(literal))
+    except ValueError:
+        return False
+
+
 def _url(value: str) -> str:
     _limited(value, MAX_URL)
     https = _HTTPS.match(value)
@@ -82,7 +90,7 @@ def _url(value: str) -> str:
             "percent-encode the path, write the host in punycode"
         )
     host = _HOST.fullmatch(https[1])
-    if host is None or not 1 <= int(host[1] or 443) <= 65535:
+    if host is None or not 1 <= int(host[2] or 443) <= 65535 or not _is_address(host[1]):
         raise ValueError("must have a valid host and port after https://")
     if "#" in value:
         raise ValueError("no fragment (#): it would never be sent")

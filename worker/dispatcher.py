@@ -49,7 +49,7 @@ class Dispatcher(bootsteps.StartStopStep):
         self._stopped = threading.Event()
         self._deadline: float | None = None
         self._renew_at = self._tell_at = 0.0
-        self._slow: set[str] = set()
+        self._slow: set[tuple[str, str]] = set()
         self._in_trouble = False
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -103,12 +103,11 @@ class Dispatcher(bootsteps.StartStopStep):
             return BUSY_SECONDS
         return min(IDLE_SECONDS, due.next_due or IDLE_SECONDS)
 
-    def _tell_slow(self, slow: list[str]) -> None:
+    def _tell_slow(self, slow: set[tuple[str, str]]) -> None:
         """Most attempts are over before anybody could look: only slow ones are told as STARTED."""
-        for job_id in slow:
-            if job_id not in self._slow:
-                tell_slow(self._store, job_id)
-        self._slow = set(slow)
+        for job_id, _ in slow - self._slow:
+            tell_slow(self._store, job_id)
+        self._slow = slow
 
     def _hand_back(self) -> None:
         try:

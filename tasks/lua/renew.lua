@@ -1,11 +1,11 @@
 -- A live worker keeps the leases of what it runs. ARGV: worker, lease seconds, seconds, ids.
--- Returns the ids of those that it has been running for so many seconds.
+-- Returns {id, attempt} of those that it has been running for so many seconds.
 local long = {}
 for i = 4, #ARGV do
-  local was = redis.call('HMGET', record(ARGV[i]), 'state', 'worker', 'started_at')
+  local was = redis.call('HMGET', record(ARGV[i]), 'state', 'worker', 'started_at', 'attempt')
   if was[1] == 'STARTED' and was[2] == ARGV[1] then
     redis.call('ZADD', RUNNING, 'XX', stamp(now + tonumber(ARGV[2])), ARGV[i])
-    if tonumber(was[3]) + tonumber(ARGV[3]) <= now then long[#long + 1] = ARGV[i] end
+    if tonumber(was[3]) + tonumber(ARGV[3]) <= now then long[#long + 1] = {ARGV[i], was[4]} end
   end
 end
 return long

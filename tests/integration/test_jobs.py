@@ -136,7 +136,7 @@ class TestEnds:
         assert not store.finish(stale, "SUCCESS", result={"id": "stale"})
         assert not store.finish(stale, "FAILURE", error=ERROR)
         assert reschedule(store, stale) is None
-        assert store.renew("w1", [job]) == []
+        assert store.renew("w1", [job]) == set()
         assert store.hand_back("w1", [job]) == 0
         assert client.hgetall(f"webhooks:job:{job}") == before
         assert store.finish(fresh, "SUCCESS", result={"id": "fresh"})
@@ -191,7 +191,7 @@ class TestTakeDue:
         claim(store, job)
         expire(client, "running", job)
         client.hset(f"webhooks:job:{job}", "started_at", store.clock() - 2)
-        assert store.renew("w1", [job, "nobody"]) == [job]
+        assert store.renew("w1", [job, "nobody"]) == {(job, "1")}
         assert store.take_due(queued=0).hints == []
 
     def test_a_lost_hint_is_published_again(self, store: JobStore, client: redis.Redis) -> None:
