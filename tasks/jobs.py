@@ -58,9 +58,7 @@ HINT_SECONDS: Final = 10.0
 STEP_LIMIT: Final = 250
 
 #: What `add` says of each job.
-PUBLISHED: Final = "published"
-WAITING: Final = "waiting"
-EXISTS: Final = "exists"
+PUBLISHED, WAITING, EXISTS = "published", "waiting", "exists"
 
 _LUA: Final = Path(__file__).parent / "lua"
 _TRANSIENT: Final = (redis.ConnectionError, redis.TimeoutError)
@@ -138,8 +136,7 @@ class JobStore:
     def add(self, jobs: Sequence[NewJob]) -> list[Added]:
         """Write the records of new jobs; those that exist stay as they are.
 
-        Each comes back with its record and with its place: PUBLISHED (the caller sends its
-        message), WAITING or EXISTS.
+        Each comes back with its record and place: PUBLISHED (send its message), WAITING, EXISTS.
         """
         added: list[Added] = []
         for some in slices(jobs):
@@ -223,10 +220,7 @@ class JobStore:
         flat = self._step("claim", job_id, worker, token, LEASE_SECONDS)
         if not flat:
             return None
-        fields = (
-            flat if isinstance(flat, Mapping) else dict(zip(flat[::2], flat[1::2], strict=True))
-        )
-        return JobRecord.read(job_id, fields)
+        return JobRecord.read(job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
 
     def renew(self, worker: str, job_ids: Sequence[str]) -> set[tuple[str, str]]:
         """Prolong the leases of what this worker runs; (id, attempt) of what is slow."""
@@ -245,9 +239,8 @@ class JobStore:
     ) -> bool:
         """End a job; False if the attempt was stale, and changed nothing."""
         texts = (json.dumps(part) if part else "" for part in (result, error, entry))
-        return bool(
-            self._step("finish", record.id, record.attempt, state, *texts, self._result_ttl)
-        )
+        attempt = record.id, record.attempt
+        return bool(self._step("finish", *attempt, state, *texts, self._result_ttl))
 
     def reschedule(
         self,
@@ -277,17 +270,16 @@ class JobStore:
         """Give back what a stopping worker runs or has received; how many there were."""
         return int(self._step("hand_back", worker, self._result_ttl, *job_ids)) if job_ids else 0
 
-    def take_due(self, *, queued: int, limit: int = STEP_LIMIT) -> Due:
+    def take_due(self, *, queued: int) -> Due:
         """What to publish now, given how many messages are in the queue."""
-        ids, attempts, next_due = self._step(
-            "take_due", self._pipe_size, HINT_SECONDS, queued, limit, self._result_ttl
-        )
-        hints = list(zip(ids, attempts, strict=True))
-        return Due(hints, None if float(next_due) < 0 else float(next_due))
+        options = self._pipe_size, HINT_SECONDS, queued, STEP_LIMIT, self._result_ttl
+        ids, attempts, next_due = self._step("take_due", *options)
+        none_waits = float(next_due) < 0
+        return Due(list(zip(ids, attempts, strict=True)), None if none_waits else float(next_due))
 
-    def take_untold(self, limit: int = STEP_LIMIT) -> list[JobRecord]:
+    def take_untold(self) -> list[JobRecord]:
         """Jobs whose outcome is overdue to be told; they are the caller's for some seconds."""
-        return self.get_many(self._step("take_untold", limit))
+        return self.get_many(self._step("take_untold", STEP_LIMIT))
 
     def told(self, job_ids: Sequence[str], *, alerted: str | None = None) -> None:
         """These jobs' outcomes were told; `alerted` is the failure that Sentry heard of."""

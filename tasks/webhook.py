@@ -219,13 +219,6 @@ class Webhook(BaseModel):
             body["username"] = self.username
         return body
 
-    def request_body(self) -> dict[str, Any]:
-        """`wire()` with the password in clear: for the one call alone, never kept or shown."""
-        body = self.wire()
-        if self.password is not None:
-            body["password"] = self.password.get_secret_value()
-        return body
-
 
 _WIRE_NAMES = {
     name: wire_name
