@@ -10,7 +10,8 @@ local function record(id) return KEYS[1] .. 'job:' .. id end
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local function stamp(instant) return string.format('%.3f', instant) end
+-- Rounded down: what is due now must not lie half a millisecond ahead.
+local function stamp(instant) return string.format('%.3f', math.floor(instant * 1000) / 1000) end
 
 local function remember(id, entry)
   if entry == '' then return end

@@ -51,7 +51,7 @@ def expire(client: redis.Redis, place: str, job: str) -> None:
 
 
 def reschedule(store: JobStore, record: JobRecord, **changes: Any) -> str | None:
-    options = {"delay": -1.0, "outcome_unknown": False, "uses_attempt": True, **changes}
+    options = {"delay": 0.0, "outcome_unknown": False, "uses_attempt": True, **changes}
     return store.reschedule(record, error=ERROR, entry={"attempt": record.attempt}, **options)
 
 
