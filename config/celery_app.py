@@ -6,11 +6,13 @@ does no harm. Most settings follow from that.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
 
+from config.redis_url import redbeat
 from config.settings import Settings, get_settings
 
 QUEUE = "webhooks"
@@ -18,38 +20,56 @@ QUEUE = "webhooks"
 #: A worker's jobs mostly wait for the network, so threads serve; 64 fill a core.
 CONCURRENCY = 64
 
+#: Seconds without traffic before the first probe and between the others, and how many of them.
+KEEPALIVE = {
+    getattr(socket, option): number
+    for option, number in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, option)
+}
+
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings, each with its reason."""
     redis_options = {
-        # A peer that vanished without a word must not hold a publish for ever.
-        "socket_timeout": 10.0,
+        # A peer that vanished without a word must not hold a publish for long.
+        "socket_timeout": 3.0,
         "socket_connect_timeout": 2.0,
         "socket_keepalive": True,
-        # Half-open connections: kombu checks an idle blocking read after so many seconds.
-        "health_check_interval": 10,
+        # A NAT remembers what is probed, and a dead peer is found out within 45 s: redis-py's own
+        # figures, for which kombu has the system's two hours.
+        "socket_keepalive_options": KEEPALIVE,
+        # Half-open connections: kombu looks after a blocking read as often, and gives it up when
+        # it is overdue by as much.
+        "health_check_interval": 2,
     }
+    broker_url, broker_options = settings.broker
+    result_backend, backend_options = settings.backend
+    redbeat_url, redbeat_options = redbeat(settings.redis_url.get_secret_value())
     return {
-        "broker_url": settings.broker_url,
-        "result_backend": settings.result_backend,
+        "broker_url": broker_url,
+        "result_backend": result_backend,
         "broker_transport_options": {
+            **broker_options,
             **redis_options,
             # Hints need no guarding: without emulated acknowledgements a message costs two
             # transactions less, and workers survive Redis restarts, however many.
             "ack_emulation": False,
         },
         "result_backend_transport_options": {
+            **backend_options,
             "retry_policy": {"max_retries": 3, "interval_start": 0.1, "interval_max": 1.0},
         },
         # The result backend's own connections, by the same reasons.
-        "redis_socket_timeout": 10.0,
+        "redis_socket_timeout": 3.0,
         "redis_socket_connect_timeout": 2.0,
         "redis_socket_keepalive": True,
-        "redis_backend_health_check_interval": 10,
+        "redis_backend_health_check_interval": 2,
         # The worker stays and connects again, for ever: it holds nothing that could go stale.
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A Redis whose disk or memory is full refuses to hand out messages: that will pass, too.
+        "broker_channel_error_retry": True,
         "broker_connection_timeout": 2.0,
         # With pauses that do not grow beyond seconds.
         "worker_consumer": "worker.celery_internals:QuickConsumer",
@@ -68,6 +88,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_create_missing_queues": True,
         # Early: a message is done with once a worker looks at it; the record does the rest.
         "task_acks_late": False,
+        # A pool's process that died: its attempt's lease is renewed no longer than this. Celery
+        # waits for a result that may be on its way; ours is in the record.
+        "worker_lost_wait": 1.0,
         # One message a thread in reserve: what a killed worker held is hinted at again.
         "worker_prefetch_multiplier": 1,
         # The default pool; `--pool prefork` and `--pool solo` work too.
@@ -87,28 +110,31 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         # Beat's schedule lives in Redis: a lost disk or a second beat does no harm.
-        "beat_scheduler": "redbeat.RedBeatScheduler",
-        "redbeat_redis_url": settings.redis_url.get_secret_value(),
+        "beat_scheduler": "worker.beat:PatientScheduler",
+        # Celery shows its settings to whoever asks: the URL must not hold the password.
+        "redbeat_redis_url": redbeat_url,
         "redbeat_key_prefix": "webhooks:beat:",
         # Another beat takes over so many seconds after one died.
         "redbeat_lock_timeout": 30,
         "beat_max_loop_interval": 5,
-        "redbeat_redis_options": {"socket_timeout": 10.0, "socket_connect_timeout": 2.0},
+        "redbeat_redis_options": {
+            **redbeat_options,
+            "socket_timeout": 10.0,
+            "socket_connect_timeout": 2.0,
+        },
         "beat_schedule": {
             "retry_failed": {
                 "task": "tasks.retry_failed",
                 "schedule": crontab(minute="*/15"),
-                "options": {"expires": 15 * 60},
             },
             "prune": {
                 "task": "tasks.prune",
                 "schedule": crontab(minute="17", hour="3"),
-                "options": {"expires": 60 * 60},
             },
         },
     }
 
 
-app = Celery("webhooks", include=["tasks.create_webhook", "tasks.schedule"])
+app = Celery("webhooks", include=["tasks.create_webhook", "tasks.schedule", "worker.control"])
 # A callable is a promise: the environment is read at first use, not at import.
 app.add_defaults(lambda: configuration(get_settings()))

@@ -25,7 +25,13 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.connection import parse_url
 
+from config.redis_url import celery_backend, celery_broker, read_sentinels
+
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+#: What an enqueue waits for besides Redis's memory: nothing, its append-only file, one replica.
+Durability = Literal["memory", "fsync", "replicas"]
 
 
 class SettingsError(ValueError):
@@ -58,9 +64,11 @@ def _checked_base_url(url: str) -> str:
 
 
 def _checked_redis_url(url: SecretStr) -> SecretStr:
+    if read_sentinels(url.get_secret_value()):
+        return url
     parts = _split(url.get_secret_value())
     if not re.match("rediss?://", url.get_secret_value()):
-        raise ValueError("must start with redis:// or rediss://")
+        raise ValueError("must start with redis://, rediss:// or redis+sentinel://")
     try:
         if parts is not None:
             parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
@@ -71,8 +79,12 @@ def _checked_redis_url(url: SecretStr) -> SecretStr:
 
 
 def _checked_celery_url(url: SecretStr | None) -> SecretStr | None:
-    if url is not None and "://" not in url.get_secret_value():
+    text = url.get_secret_value() if url is not None else "none://"
+    if "://" not in text:
         raise ValueError("must be a URL such as redis://host:6379/1")
+    if text.startswith("sentinel://"):
+        raise ValueError("must be like redis+sentinel://host,host/service: it names the service")
+    read_sentinels(text)
     return url
 
 
@@ -93,6 +105,10 @@ def _checked_sealing_keys(keys: Sequence[SecretStr]) -> tuple[SecretStr, ...]:
                 "`python -m worker key` prints a new one"
             ) from None
     return tuple(keys)
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -124,6 +140,7 @@ class Settings(BaseSettings):
     redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
     celery_broker_url: CeleryUrl = None
     celery_result_backend: CeleryUrl = None
+    enqueue_durability: Durability = "memory"
 
     # CometChat's Management API
     cometchat_key: OptionalSecret = None
@@ -146,24 +163,36 @@ class Settings(BaseSettings):
     sealing_keys: SealingKeys = ()
 
     # The worker
-    pipe_size: Annotated[int, Field(ge=1, le=100_000)] = 512
+    pipe_size: Annotated[int, Field(ge=1, le=100_000)] = 256
     worker_shutdown_seconds: Seconds = 25.0
 
     # To be seen
     sentry_dsn: OptionalSecret = None
     sentry_environment: str = "production"
-    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
-    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
+    ] = "info"
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
+
+    @property
+    def broker(self) -> tuple[str, dict[str, Any]]:
+        """Where Celery's messages go, CELERY_BROKER_URL, else REDIS_URL: URL and options."""
+        return celery_broker((self.celery_broker_url or self.redis_url).get_secret_value())
+
+    @property
+    def backend(self) -> tuple[str, dict[str, Any]]:
+        """Where Celery's results go, CELERY_RESULT_BACKEND, else REDIS_URL: URL and options."""
+        return celery_backend((self.celery_result_backend or self.redis_url).get_secret_value())
 
     @property
     def broker_url(self) -> str:
-        """Where Celery's messages go: CELERY_BROKER_URL, else REDIS_URL."""
-        return (self.celery_broker_url or self.redis_url).get_secret_value()
+        """The broker's URL, as Celery takes it."""
+        return self.broker[0]
 
     @property
     def result_backend(self) -> str:
-        """Where Celery's results go: CELERY_RESULT_BACKEND, else REDIS_URL."""
-        return (self.celery_result_backend or self.redis_url).get_secret_value()
+        """The result backend's URL, as Celery takes it."""
+        return self.backend[0]
 
     def require(self, *names: str) -> None:
         """Raise `SettingsError` naming each of these settings that is not set."""

@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "REDIS_URL": "redis://127.0.0.1:6379/0",
     "CELERY_BROKER_URL": None,
     "CELERY_RESULT_BACKEND": None,
+    "ENQUEUE_DURABILITY": "memory",
     "COMETCHAT_KEY": None,
     "COMETCHAT_SECRET": None,
     "COMETCHAT_BASE_URL": "https://apimgmt.cometchat.io",
@@ -33,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "RESULT_TTL": 7 * 24 * 3600,
     "FAILED_TTL": 180 * 24 * 3600,
     "SEALING_KEYS": (),
-    "PIPE_SIZE": 512,
+    "PIPE_SIZE": 256,
     "WORKER_SHUTDOWN_SECONDS": 25,
     "SENTRY_DSN": None,
     "SENTRY_ENVIRONMENT": "production",
@@ -117,6 +118,10 @@ class TestDefaults:
         assert settings.pipe_size == 7
         assert settings.sentry_dsn is None
 
+    def test_words_are_in_any_case(self, environment: Set) -> None:
+        environment(LOG_LEVEL="WARNING", LOG_FORMAT="Json")
+        assert (load_settings().log_level, load_settings().log_format) == ("warning", "json")
+
     def test_variables_of_others_are_ignored(self) -> None:
         Path(".env").write_text("PORT=5000\nSOMETHING_ELSE=1\n")
         assert all_of(load_settings()) == DEFAULTS
@@ -143,6 +148,7 @@ class TestWrongValues:
             "PIPE_SIZE": "0",
             "RESULT_TTL": "-42",
             "LOG_LEVEL": "verbose",
+            "ENQUEUE_DURABILITY": "disk",
             "SEALING_KEYS": "not-a-key",
         }
         environment(**wrong, COMETCHAT_KEY="fine")
