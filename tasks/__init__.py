@@ -8,9 +8,11 @@ This is the producer's whole API.
 """
 
 from tasks.errors import (
+    DurabilityUnavailable,
     InvalidInput,
     JobConflict,
     JobNotFound,
+    NotConfirmed,
     SealingUnavailable,
     StepRefused,
     StoreUnavailable,
@@ -21,11 +23,13 @@ from tasks.producer import Enqueued, enqueue_webhook, enqueue_webhooks, get_job
 from tasks.webhook import Webhook
 
 __all__ = [
+    "DurabilityUnavailable",
     "Enqueued",
     "InvalidInput",
     "Job",
     "JobConflict",
     "JobNotFound",
+    "NotConfirmed",
     "SealingUnavailable",
     "StepRefused",
     "StoreUnavailable",

@@ -10,7 +10,8 @@ from typing import Final, NoReturn
 import click
 
 from tasks import errors
-from tasks.cli import Stopped, cli
+from tasks.cli import cli
+from tasks.commands import Stopped
 
 # What the exit codes say, besides 0 for done. A command itself returns 1 for a failed job.
 NOT_DONE: Final = 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Literal
 
-from tasks.errors import StepRefused
+from config.settings import get_settings
+from tasks.errors import NotConfirmed, StepRefused
+from tasks.failed import take_up
 from tasks.job import Job
-from tasks.jobs import slices
 from tasks.outcome import retold, tell_outcome
+from tasks.selection import ALL, Selection
 from tasks.store import get_store
 
 
@@ -16,20 +19,25 @@ def cancel_job(job_id: str) -> Job:
     """Cancel a job that has not ended.
 
     Before the call this prevents it. During a call it is noted, and the job tells the truth when
-    the call ends: SUCCESS or FAILURE, or REVOKED instead of another attempt.
+    the call ends: SUCCESS or FAILURE, or REVOKED instead of another attempt. `Job.effect` says
+    whether an earlier call may have created the webhook all the same.
 
     Raises:
         JobNotFound: there is no such job.
         StepRefused: it has ended already.
+        NotConfirmed: it is recorded, but was not confirmed as ENQUEUE_DURABILITY asks.
     """
     store = get_store()
     before = store.get(job_id)
-    state = store.cancel(job_id)
+    durability = get_settings().enqueue_durability
+    state, confirmed = store.cancel(job_id, durability=durability)
     job = Job(store.get(job_id), store)
     if state == "REVOKED" and before.state != "REVOKED":
         tell_outcome(store, job.record)
     elif state not in {"STARTED", "REVOKED"}:
         raise StepRefused(f"Job {job_id} has ended ({state}) and cannot be cancelled.")
+    if not confirmed:
+        raise NotConfirmed(job, durability)
     return job
 
 
@@ -41,25 +49,13 @@ def retry_job(job_id: str) -> Job:
         StepRefused: it has not ended, or it succeeded.
     """
     store = get_store()
-    before = store.get(job_id)
-    if before.state not in {"FAILURE", "REVOKED"}:
-        raise StepRefused(
-            f"Job {job_id} is {before.state}; only a failed or cancelled one can be retried."
-        )
-    # First, as a worker may have the job at once.
-    retold([job_id], "PENDING")
-    store.retry([job_id], how="fresh")
-    return Job(store.get(job_id), store)
-
-
-def retry_all_failed() -> int:
-    """Take up every failed job again; how many there were."""
-    store = get_store()
-    ids = [record.id for record in store.walk("failed")]
-    for some in slices(ids):
-        retold(some, "PENDING")
-        store.retry(some, how="fresh")
-    return len(ids)
+    state = store.get(job_id).state
+    if state in {"FAILURE", "REVOKED"}:
+        [state] = take_up(store, [job_id], how="fresh")
+        job = Job(store.get(job_id), store)
+        if state == "PENDING":
+            return job
+    raise StepRefused(f"Job {job_id} is {state}; only a failed or cancelled one can be retried.")
 
 
 def forget_job(job_id: str) -> None:
@@ -77,26 +73,20 @@ def forget_job(job_id: str) -> None:
 
 
 def list_jobs(
-    *,
-    state: str | None = None,
-    app_id: str | None = None,
-    failure: str | None = None,
-    limit: int = 50,
+    selection: Selection = ALL, *, state: str | None = None, limit: int = 50
 ) -> Iterator[Job]:
-    """Jobs, newest first.
+    """Jobs, newest first; with `state="FAILURE"` by the time of the failure.
 
     Args:
+        selection: which; by default all.
         state: only those in this state.
-        app_id: only those of this app.
-        failure: only those whose last failure is of this class, such as "PlanLimit".
         limit: how many at most.
     """
     store = get_store()
+    place: Literal["failed", "index"] = "failed" if state == "FAILURE" else "index"
     found = (
         Job(record, store)
-        for record in store.walk("failed" if state == "FAILURE" else "index")
-        if state in {None, record.state}
-        and app_id in {None, record.app_id}
-        and failure in {None, (record.error or {}).get("class")}
+        for record in store.walk(place, since=selection.begin, until=selection.end)
+        if state in {None, record.state} and selection.fits(record)
     )
     return islice(found, limit)

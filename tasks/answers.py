@@ -7,8 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, TypedDict, cast, get_type_hints
 from urllib.parse import quote, quote_plus
 
@@ -24,9 +22,9 @@ from tasks.errors import (
     WebhookNotFound,
     WebhookRejected,
 )
+from tasks.retry_after import retry_after
 
 MAX_API_MESSAGE = 500  # characters
-MAX_RETRY_AFTER = 3600.0  # seconds; what is told beyond it is no advice
 MIN_ENCODED = 6  # characters of base64; fewer tell nothing and occur by chance
 MAX_WRAPPERS = 10  # around an answer; the documented ones have at most three
 
@@ -46,7 +44,6 @@ _CODES: dict[type[ApiFailure], str] = {
 CLASS_OF_CODE = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_SECONDS = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\s*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _FULL = (
     re.compile(r"webhook", re.I),
@@ -149,30 +146,6 @@ def _unwrapped(value: Any) -> Any:
 def _known(item: Mapping[str, Any]) -> WebhookFound:
     known = {name: item[name] for name, kind in _FOUND.items() if type(item.get(name)) is kind}
     return cast(WebhookFound, known)
-
-
-def retry_after(headers: Mapping[str, str], *, now: float, reset: bool = False) -> float | None:
-    """The seconds to wait that an answer told, 0 to 3600, None if it told nothing readable.
-
-    `Retry-After` counts, in seconds or as an HTTP date; with `reset` also X-RateLimit-Reset and
-    X-Rate-Limit-Reset (unix seconds; CometChat's pages on rate limits disagree on the name).
-    """
-    told = {name.lower(): value for name, value in headers.items()}
-    seconds = _seconds(told.get("retry-after"))
-    if seconds is None:
-        try:
-            at = parsedate_to_datetime(told["retry-after"])
-            seconds = at.replace(tzinfo=at.tzinfo or UTC).timestamp() - now
-        except (KeyError, ValueError, TypeError, OverflowError, IndexError):
-            for name in ("x-ratelimit-reset", "x-rate-limit-reset") if reset else ():
-                instant = _seconds(told.get(name))
-                seconds = instant - now if seconds is None and instant is not None else seconds
-    return None if seconds is None else min(max(seconds, 0.0), MAX_RETRY_AFTER)
-
-
-def _seconds(text: str | None) -> float | None:
-    number = _SECONDS.fullmatch(text or "")
-    return float(number[1]) if number else None
 
 
 def redact(text: str, secrets: Iterable[SecretStr]) -> str:

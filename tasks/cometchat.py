@@ -101,12 +101,12 @@ class CometChat:
         """Create a webhook; not idempotent.
 
         Raises:
-            ApiUnavailable: also if the answer is about another webhook.
+            ApiUnavailable: also if the answer shows another id, name or URL.
         """
 
         def created(answer: Any) -> WebhookFound | None:
-            found = _one(answer)
-            return found if found and found["id"] == webhook.id else None
+            found, asked = _one(answer), webhook.wire()
+            return found if found and {**asked, **_named(found)} == asked else None
 
         return self._call(
             "POST",
@@ -122,7 +122,12 @@ class CometChat:
 
     def get_webhook(self, app_id: str, webhook_id: str, **options: Unpack[Options]) -> WebhookFound:
         """One webhook; raises WebhookNotFound if the app has none with this id."""
-        return self._call("GET", Subject(app_id, webhook_id), _one, **options)
+
+        def asked_for(answer: Any) -> WebhookFound | None:
+            found = _one(answer)
+            return found if found and found["id"] == webhook_id else None
+
+        return self._call("GET", Subject(app_id, webhook_id), asked_for, **options)
 
     def update_webhook(
         self, app_id: str, webhook_id: str, changes: Mapping[str, Any], **options: Unpack[Options]
@@ -248,6 +253,11 @@ def _json(fields: Mapping[str, Any]) -> SecretStr:
 def _one(answer: Any) -> WebhookFound | None:
     found = answers.webhooks_in(answer)
     return found[0] if found and len(found) == 1 else None
+
+
+def _named(found: WebhookFound) -> dict[str, Any]:
+    """What tells one webhook from another, as far as the answer has it."""
+    return {name: value for name, value in found.items() if name in ("id", "name", "webhookURL")}
 
 
 def _done(answer: Any) -> bool | None:

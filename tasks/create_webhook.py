@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
@@ -27,14 +27,15 @@ from tasks.errors import (
     PasswordUnreadable,
     PlanLimit,
     SealingUnavailable,
+    StoreUnavailable,
     WebhookConflict,
     WebhookJobError,
     WebhookNotFound,
     WebhookRejected,
     WorkerCrashed,
 )
-from tasks.jobs import JobStore
-from tasks.outcome import error_of, tell_outcome, tell_progress
+from tasks.jobs import LEASE_SECONDS, JobStore
+from tasks.outcome import error_of, tell_outcome, tell_retry
 from tasks.record import JobRecord
 from tasks.sealing import get_sealer
 from tasks.signals import bug_found
@@ -49,6 +50,9 @@ PERHAPS_A_DUPLICATE = frozenset({400, 409, 422})
 #: So many attempts that end with their worker are no accident.
 LOST_IN_A_ROW = 3
 
+#: Within so many seconds of its claim an attempt's lease cannot have ended.
+FRESH_SECONDS = LEASE_SECONDS / 2
+
 #: What the log line of an attempt has besides job, app and webhook.
 LOGGED = ("attempt", "outcome", "status", "code", "ms", "next_try_in")
 
@@ -60,12 +64,16 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         log.warning("foreign message dropped", task_id=self.request.id)
         raise Ignore
     store = get_store(WORKER_PATIENCE)
+    started = time.monotonic()  # before the claim, whose answer may take its time
     job = store.claim(job_id, worker=self.request.hostname, token=uuid.uuid4().hex)
     if job is None:
         raise Ignore  # done, not due, or somebody else's: this message has nothing to tell
-    started = time.monotonic()
     try:
-        result = ensure(get_api(), job)
+        result = ensure(get_api(), job, may_call=partial(is_current, store, job, started))
+    except StoreUnavailable:
+        raise  # nothing can be reported either: the lease ends, and the job runs again
+    except Superseded:
+        raise stale(job, attempt_entry(job, "superseded", started)) from None
     except ApiFailure as error:
         failure = error
     except Exception as error:  # noqa: BLE001  a bug must not lose the job: it is told, and retried
@@ -75,13 +83,21 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     raise fail(store, job, failure, since=started)
 
 
-def ensure(api: CometChat, job: JobRecord) -> dict[str, Any]:
+class Superseded(Exception):
+    """The attempt was held up so long that its job is another's by now, or has ended."""
+
+
+def ensure(
+    api: CometChat, job: JobRecord, *, may_call: Callable[[], bool] = lambda: True
+) -> dict[str, Any]:
     """Create the webhook, unless it is there already as asked.
 
     Where an earlier outcome is unknown, and where the API answers what may mean "already
-    there", the webhook is read back first.
+    there", the webhook is read back first. `may_call` is asked right before the call that
+    creates.
 
     Raises:
+        Superseded: the attempt may not call any more.
         WebhookConflict: one with this id exists and differs; nothing was overwritten.
         ApiFailure: the call failed.
     """
@@ -93,6 +109,8 @@ def ensure(api: CometChat, job: JobRecord) -> dict[str, Any]:
     if job.outcome_unknown and (found := read_back(api, job)):
         return found
     webhook = open_webhook(job)
+    if not may_call():
+        raise Superseded
     refusal: ApiFailure
     try:
         created = api.create_webhook(job.app_id, webhook, version=job.webhook_version)
@@ -109,6 +127,11 @@ def ensure(api: CometChat, job: JobRecord) -> dict[str, Any]:
     raise refusal
 
 
+def is_current(store: JobStore, job: JobRecord, since: float) -> bool:
+    """Whether this attempt has its job still: one that was frozen may have lost it."""
+    return time.monotonic() - since < FRESH_SECONDS or store.holds(job)
+
+
 def read_back(api: CometChat, job: JobRecord) -> dict[str, Any] | None:
     """The webhook if the API has it as asked, nothing if it has none with this id."""
     try:
@@ -117,6 +140,8 @@ def read_back(api: CometChat, job: JobRecord) -> dict[str, Any] | None:
         return None
     except ApiFailure as failure:
         failure.outcome_unknown = False  # reading has no effect to be unsure of
+        if not failure.transient:  # it is the look that was refused, not the webhook
+            failure.args = (f"Whether the webhook exists could not be read: {failure}",)
         raise
     if "name" not in found or "webhookURL" not in found:
         raise ApiUnavailable(
@@ -177,7 +202,8 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
     error = error_of(failure)
     entry = attempt_entry(job, error["class"], since, error)
     if policy.is_final(failure, attempts=job.attempts, age=job.age + entry["ms"] / 1000):
-        if not store.finish(job, "FAILURE", error=error, entry=entry):
+        unknown = failure.outcome_unknown
+        if not store.finish(job, "FAILURE", error=error, entry=entry, outcome_unknown=unknown):
             return stale(job, entry)
         log.warning("attempt", **log_fields(job, entry))
         tell_outcome(store, ended(job, "FAILURE", entry, error=error))
@@ -198,7 +224,7 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
     if state == "REVOKED":
         tell_outcome(store, ended(job, "REVOKED", entry))
         return Ignore()
-    tell_progress(job, "RETRY", failure)
+    tell_retry(store, job, failure)
     return Retry(str(failure), exc=failure, when=delay)
 
 

@@ -16,7 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from tasks.failed import Preview
 from tasks.job import Job
+from tasks.repair import Problem
 from tasks.store import get_store
 
 #: Columns of a "terminal" that is a pipe: wide enough for `grep` to find a job on one line.
@@ -51,8 +53,24 @@ def say(message: str, value: Any, *, as_json: bool) -> None:
 def say_job(job: Job, what: str, *, as_json: bool) -> None:
     """What became of a job, on a line."""
     reason = f": {job.error.get('message')}" if job.error and job.state == "FAILURE" else ""
-    message = f"{what}: job {job.id} is {job.state}{reason}"
+    effect = effect_words(job)
+    message = f"{what}: job {job.id} is {job.state}{reason}{effect and f'. {effect}'}"
     say(_plain(message).plain, job.as_json(), as_json=as_json)
+
+
+def effect_words(job: Job) -> str:
+    """What is known of the webhook of a job that did not succeed, and what to do about it."""
+    if job.state == "STARTED" and job.record.cancelled:
+        return "A call is under way; `status` tells what became of it once it has ended."
+    if job.state not in {"REVOKED", "FAILURE"}:
+        return ""
+    if job.effect == "unknown":
+        return (
+            "The webhook may exist all the same, as nobody saw how a call for it ended: look for "
+            f"{job.record.webhook_id!r} among the webhooks of app {job.record.app_id!r} at "
+            "CometChat."
+        )
+    return "It created no webhook." if job.state == "REVOKED" else ""
 
 
 def show_job(job: Job, *, as_json: bool) -> None:
@@ -73,6 +91,35 @@ def show_jobs(jobs: Iterable[Job], *, as_json: bool) -> None:
         out.print(job_table(found, width=out.width))
     else:
         click.echo("There are no such jobs.", err=True)
+
+
+def show_preview(preview: Preview, *, as_json: bool) -> None:
+    """Which failed jobs would be taken up again, before that is done."""
+    if as_json:
+        say("", preview.as_json(), as_json=True)
+        return
+    if not preview.count:
+        click.echo("There are no such failed jobs.", err=True)
+        return
+    out = console()
+    counts = Table(box=None, pad_edge=False, header_style="dim")
+    counts.add_column("Jobs", justify="right")
+    counts.add_column("Failure")
+    counts.add_column("Code")
+    for (failure, code), count in preview.by_failure.most_common():
+        counts.add_row(str(count), _plain(failure), _plain(code))
+    last = _local(preview.last_due.timestamp())
+    out.print(
+        counts, Text(), "The first of them:", job_table(preview.first, width=out.width), sep="\n"
+    )
+    out.print(Text(f"\n{preview.count} failed jobs, due from now until {last}."))
+
+
+def say_problem(problem: Problem, *, as_json: bool) -> None:
+    """What is wrong with a job, and what is done about it."""
+    does = "mended" if problem.mended else f"--repair {problem.remedy}"
+    message = f"job {problem.job_id} {problem.problem} ({does})"
+    say(_plain(message).plain, problem.as_json(), as_json=as_json)
 
 
 def progress(*, wanted: bool) -> Progress:
@@ -117,6 +164,8 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
         facts.add_row("Result", _outcome(job.result))
     elif job.error:
         facts.add_row("Error", _plain(job.error.get("message")))
+    if effect := effect_words(job):
+        facts.add_row("Effect", _plain(effect))
     yield facts
     if job.history:
         yield Text()

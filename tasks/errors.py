@@ -9,7 +9,10 @@ Every message is a sentence for a person and holds no secret.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from tasks.job import Job
 
 
 class WebhookJobError(Exception):
@@ -49,6 +52,26 @@ class StepRefused(WebhookJobError):
 
 class StoreUnavailable(WebhookJobError):
     """Redis cannot be reached or refuses writes; nothing was half-done, repeating is harmless."""
+
+
+class NotConfirmed(StoreUnavailable):
+    """The job is recorded in Redis, but not confirmed to be as durable as asked.
+
+    `job` is the job. Asking for the same again is harmless, and waits for a confirmation anew.
+    """
+
+    def __init__(self, job: Job, durability: str) -> None:
+        where = "a replica" if durability == "replicas" else "Redis's append-only file"
+        super().__init__(
+            f"Recorded, not confirmed: job {job.id} (webhook {job.record.webhook_id!r} of app "
+            f"{job.record.app_id!r}) is in Redis, but {where} did not confirm it in time. "
+            "Repeat it to be sure; it is the same job."
+        )
+        self.job = job
+
+
+class DurabilityUnavailable(WebhookJobError):
+    """Redis cannot give the durability that was asked for; nothing was stored."""
 
 
 class SealingUnavailable(WebhookJobError):

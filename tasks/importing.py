@@ -29,7 +29,6 @@ LINE_LIMIT: Final = 64 * 1024
 #: Lines enqueued in one call. An import that is interrupted miscounts by less than this.
 CHUNK: Final = 2_000
 KEPT_BAD_LINES: Final = 100  # in a report
-
 #: Every name that a field may have -> its name in messages, and as a column.
 _NAMES: Final = {"app_id": "app_id"} | {
     name: info.alias or python_name
@@ -135,17 +134,20 @@ class Import:
 
         Raises:
             InvalidInput: an option is wrong; nothing was enqueued.
-            StoreUnavailable: the rest was not enqueued; what was is counted.
+            StoreUnavailable: the rest was not enqueued, or not confirmed; what was is counted.
         """
         for chunk in self._chunks(file):
             items = [(line.app_id, line.webhook) for line in chunk if isinstance(line, Line)]
-            outcomes = iter(enqueue_webhooks(items, **options))
+            outcomes = enqueue_webhooks(items, **options)
             self.started = True
+            following = iter(outcomes)
             for line in chunk:
                 if isinstance(line, BadLine):
                     self._reject(line)
                 else:
-                    self._count(line, next(outcomes))
+                    self._count(line, next(following))
+            if away := [one.error for one in outcomes if isinstance(one.error, StoreUnavailable)]:
+                raise away[0]
         self.started = True
 
     def as_json(self) -> dict[str, Any]:
@@ -154,13 +156,11 @@ class Import:
         return {**counts, "bad": [{"line": line, "reason": reason} for line, reason in self.bad]}
 
     def _count(self, line: Line, outcome: Enqueued) -> None:
-        if isinstance(outcome.error, StoreUnavailable):
-            raise outcome.error
-        if outcome.error is not None:
-            self._reject(BadLine(line.number, str(outcome.error)))
-        else:
+        if outcome.job is not None:  # recorded, if perhaps not confirmed
             self.new += outcome.is_new
             self.existing += not outcome.is_new
+        elif not isinstance(outcome.error, StoreUnavailable):
+            self._reject(BadLine(line.number, str(outcome.error)))
 
     def _reject(self, line: BadLine) -> None:
         self.bad_count += 1

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from tasks.jobs import JobStore
-from tasks.record import ENDED, JobRecord
+from tasks.record import JobRecord
+from tasks.states import ENDED
+
+#: What is known of a job's effect at CometChat.
+Effect = Literal["none", "created", "existed", "unknown"]
 
 #: `wait` looks this often at first, and this often later, in seconds.
 POLL_FIRST, POLL_MOST = 0.05, 1.0
@@ -61,6 +65,18 @@ class Job:
         return None if due is None else datetime.fromtimestamp(due, UTC)
 
     @property
+    def effect(self) -> Effect:
+        """What the job has done at CometChat, as far as anybody knows.
+
+        "created" or "existed" on SUCCESS. Else "none" if no call was made, or each is known to
+        have had no effect; "unknown" if one is under way, or nobody saw how one ended: then the
+        webhook may exist.
+        """
+        if self.state == "SUCCESS":
+            return "existed" if (self.result or {}).get("outcome") == "existed" else "created"
+        return "unknown" if self._record.outcome_unknown or self.state == "STARTED" else "none"
+
+    @property
     def record(self) -> JobRecord:
         """All that is known."""
         return self._record
@@ -91,16 +107,28 @@ class Job:
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints."""
+        record = self._record
         return {
             "id": self.id,
             "state": self.state,
-            "app_id": self._record.app_id,
-            "webhook_id": self._record.webhook_id,
+            "app_id": record.app_id,
+            "webhook_id": record.webhook_id,
             "attempts": self.attempts,
             "result": self.result,
             "error": self.error,
+            "effect": self.effect,
+            "cancelled": record.cancelled or self.state == "REVOKED",
+            "created_at": _iso(record.created_at),
+            "due_at": _iso(record.due_at),
+            "ended_at": _iso(record.ended_at),
+            "webhook": record.webhook,
+            "history": record.history,
         }
 
     def __repr__(self) -> str:
         """The id and the state."""
         return f"<Job {self.id} {self.state}>"
+
+
+def _iso(instant: float | None) -> str | None:
+    return None if instant is None else datetime.fromtimestamp(instant, UTC).isoformat()

@@ -15,53 +15,52 @@ Keys, all under `webhooks:`
     index       zset    id -> time of enqueueing: every job, pruned when its record is gone
     untold      zset    id -> time at which its outcome, if its worker has not told it to the
                         result backend and Sentry by then, is told by another
+    round:<name> string ends by itself: a round of this name began less than its time ago
+    probe       string  deleted at once: `tasks/durability.py` tries the server with it
 
 An unfinished job is in exactly one of waiting, published and running.
 
-Fields of a record: `v` (1, the version of this layout), `state` (Celery's words), `account`,
-`app_id`, `webhook` (JSON as on the wire, no password), `password` (sealed), `webhook_version`
-('2' or '' for legacy), `attempt` (number of the latest claim), `attempts` (used up), `holds`
-(waits in a row for the account), `unknown` ('1': an earlier call may have had its effect),
-`cancelled` ('1': asked for during a call), `worker` and `token` (of the latest claim),
-`created_at`, `due_at`, `first_attempt_at`, `started_at`, `ended_at` (unix seconds), `result`,
-`error` (JSON), `history` (a line of JSON per attempt, the latest 20), `alerted` (the failure
-that Sentry was told last).
+Fields of a record: `v` (1, the version of this layout; a later one is left to its workers),
+`state` (Celery's words), `account`, `app_id`, `webhook` (JSON as on the wire, no password),
+`password` (sealed), `webhook_version` ('2' or '' for legacy), `attempt` (number of the latest
+claim), `attempts` (used up), `holds` (waits in a row for the account), `unknown` ('1': an earlier
+call may have had its effect), `cancelled` ('1': asked for during a call), `worker` and `token`
+(of the latest claim), `created_at`, `due_at`, `first_attempt_at`, `started_at`, `ended_at` (unix
+seconds), `result`, `error` (JSON), `history` (a line of JSON per attempt, the latest 20),
+`alerted` (the failure that Sentry was told last).
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
-import redis
 from pydantic import SecretStr
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from tasks.errors import JobNotFound, StoreUnavailable
-from tasks.record import Added, Due, JobRecord, NewJob
+from config.settings import Durability
+from tasks.errors import JobNotFound
+from tasks.record import Added, Due, JobRecord, NewJob, is_known
+from tasks.redis import Connection
+from tasks.states import PLACES
 
 T = TypeVar("T")
 
 PREFIX: Final = "webhooks:"
 
 #: A dead worker's jobs run again after this at the latest, plus a dispatcher's tick.
-LEASE_SECONDS: Final = 10.0
+LEASE_SECONDS: Final = 6.0
 #: An attempt that runs for so long is told to the result backend as STARTED.
 SLOW_SECONDS: Final = 1.0
 #: A hint that nobody claimed for so long and that is not in the queue any more is lost.
-HINT_SECONDS: Final = 10.0
+HINT_SECONDS: Final = 5.0
+#: What no dispatcher sees to for so long, and a little while more, has none.
+OVERDUE_SECONDS: Final = 5.0
 #: Jobs or ids in one step: Redis is busy for some milliseconds with so many.
 STEP_LIMIT: Final = 250
 
 #: What `add` says of each job.
 PUBLISHED, WAITING, EXISTS = "published", "waiting", "exists"
-
-_LUA: Final = Path(__file__).parent / "lua"
-_TRANSIENT: Final = (redis.ConnectionError, redis.TimeoutError)
 
 
 def slices(items: Sequence[T], size: int = STEP_LIMIT) -> Iterator[Sequence[T]]:
@@ -82,73 +81,40 @@ class JobStore:
     """
 
     def __init__(self, url: SecretStr, *, pipe_size: int, result_ttl: int, patience: float) -> None:
-        self._redis = redis.Redis.from_url(
-            url.get_secret_value(),
-            decode_responses=True,
-            socket_connect_timeout=1.5,
-            socket_timeout=3.0,
-            socket_keepalive=True,
-            health_check_interval=15,
-            # The steps are tried again in one place, `_run`.
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._connection = Connection(url, prefix=PREFIX, patience=patience)
+        self._redis = self._connection.redis
+        self._run = self._connection.run
+        self._step = self._connection.step
+        self._pipelined = self._connection.pipelined
+        self.server_facts, self.require = self._connection.server_facts, self._connection.require
         self._pipe_size = pipe_size
         self._result_ttl = result_ttl
-        self._patience = patience
-        prelude = (_LUA / "prelude.lua").read_text()
-        self._steps = {
-            path.stem: self._redis.register_script(prelude + path.read_text())
-            for path in _LUA.glob("*.lua")
-            if path.stem != "prelude"
-        }
 
-    def _run(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        give_up = time.monotonic() + self._patience
-        pause = 0.05
-        while True:
-            try:
-                return call(*args, **options)
-            except redis.RedisError as error:
-                again = isinstance(error, _TRANSIENT) and time.monotonic() + pause < give_up
-                problem = f"{type(error).__name__}: {error}"
-            if not again:
-                raise StoreUnavailable(
-                    f"Redis cannot be used just now ({problem}). Nothing is half-done: "
-                    "check REDIS_URL and the server, then repeat."
-                )
-            time.sleep(pause)
-            pause = min(pause * 2, 1.0)
-
-    def _step(self, name: str, *args: str | float) -> Any:
-        return self._run(self._steps[name], keys=[PREFIX], args=args)
-
-    def _pipelined(self, command: str, keys: Sequence[str]) -> list[Any]:
-        """One command for each key, in one round trip."""
-
-        def read() -> Any:
-            pipe: Any = self._redis.pipeline(transaction=False)
-            for key in keys:
-                pipe.execute_command(command, PREFIX + key)
-            return pipe.execute()
-
-        return self._run(read)  # type: ignore[no-any-return]
-
-    def add(self, jobs: Sequence[NewJob]) -> list[Added]:
+    def add(
+        self, jobs: Sequence[NewJob], *, durability: Durability = "memory"
+    ) -> tuple[list[Added], bool]:
         """Write the records of new jobs; those that exist stay as they are.
 
         Each comes back with its record and place: PUBLISHED (send its message), WAITING, EXISTS.
+        And whether all of them are as durable as asked; they are recorded either way.
         """
+        options = self._pipe_size, HINT_SECONDS, int(durability != "memory")
+        fields = [[field for job in some for field in job.fields()] for some in slices(jobs)]
+        calls = [[*options, *flat] for flat in fields]
+        answers, confirmed = self._connection.steps_confirmed("add", calls, durability)
         added: list[Added] = []
-        for some in slices(jobs):
-            flat = [field for job in some for field in job.fields()]
-            now, *places = self._step("add", self._pipe_size, HINT_SECONDS, *flat)
+        for some, (now, *places) in zip(slices(jobs), answers, strict=True):
             existing = [job.id for job, place in zip(some, places, strict=True) if place == EXISTS]
             known = {record.id: record for record in self.get_many(existing)}
             for job, place in zip(some, places, strict=True):
                 record = known.get(job.id) if place == EXISTS else job.record(float(now))
-                # One that expired in this very moment is new after all.
-                added += [Added(place, record)] if record else self.add([job])
-        return added
+                if record is None and self._run(self._redis.exists, f"{PREFIX}job:{job.id}"):
+                    record = job.record(float(now))  # a later version's, which cannot be read
+                if record is None:  # it expired in this very moment: it is new after all
+                    [one], sure = self.add([job], durability=durability)
+                    confirmed = confirmed and sure
+                added.append(Added(place, record) if record else one)
+        return added, confirmed
 
     def get(self, job_id: str) -> JobRecord:
         """Read one record. Raises `JobNotFound`."""
@@ -158,40 +124,61 @@ class JobStore:
         return found[0]
 
     def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
-        """Read the records that exist, in the order asked for."""
+        """Read the records that exist, in the order asked for; not those of a later layout."""
         found: list[JobRecord] = []
         for ids in slices(job_ids):
             hashes = self._pipelined("HGETALL", [f"job:{job_id}" for job_id in ids])
-            found += [JobRecord.read(i, h) for i, h in zip(ids, hashes, strict=True) if h]
+            found += [JobRecord.read(i, h) for i, h in zip(ids, hashes, strict=True) if is_known(h)]
         return found
 
-    def walk(self, place: Literal["index", "failed"] = "index") -> Iterator[JobRecord]:
-        """All jobs, or the failed ones, newest first; those added meanwhile are left out."""
-        seen: set[str] = set()
-        start = 0
-        while ids := self._run(
-            self._redis.zrevrange, PREFIX + place, start, start + STEP_LIMIT - 1
-        ):
-            # Jobs that are added meanwhile push the rest down: some come by a second time.
-            yield from self.get_many([job_id for job_id in ids if job_id not in seen])
-            seen = set(ids)
-            start += STEP_LIMIT
+    def walk(
+        self,
+        place: Literal["index", "failed"] = "index",
+        *,
+        since: float = 0.0,
+        until: float = float("inf"),
+        oldest_first: bool = False,
+    ) -> Iterator[JobRecord]:
+        """All jobs by time of enqueueing, or the failed ones by that of failing, newest first.
+
+        `since` and `until` are unix seconds. None is left out because others come or go meanwhile.
+        """
+        for ids in self._connection.pages(place, since, until, ascending=oldest_first):
+            yield from self.get_many(ids)
 
     def counts(self) -> dict[str, int]:
         """How many jobs are waiting, published, running and failed."""
         places = ("waiting", "published", "running", "failed")
         return dict(zip(places, self._pipelined("ZCARD", places), strict=True))
 
-    def cancel(self, job_id: str) -> str:
-        """Cancel a job; the state that follows. Raises `JobNotFound`."""
-        state = self._step("cancel", job_id, self._result_ttl)
+    def cancel(self, job_id: str, *, durability: Durability = "memory") -> tuple[str, bool]:
+        """Cancel a job; the state that follows, and whether it is as durable as asked.
+
+        Raises `JobNotFound`.
+        """
+        call = job_id, self._result_ttl
+        [state], confirmed = self._connection.steps_confirmed("cancel", [call], durability)
         if state is None:
             raise JobNotFound(f"There is no job {job_id}: never enqueued, or ended and pruned.")
-        return str(state)
+        return str(state), confirmed
 
-    def retry(self, job_ids: Sequence[str], *, how: Literal["fresh", "once"]) -> list[str]:
-        """Take ended jobs up again; the state of each afterwards, '' where there is none."""
-        return [str(state) for ids in slices(job_ids) for state in self._step("retry", how, *ids)]
+    def retry(
+        self,
+        job_ids: Sequence[str],
+        *,
+        how: Literal["fresh", "once"],
+        due: float = 0.0,
+        spacing: float = 0.0,
+    ) -> list[str]:
+        """Take ended jobs up again; the state of each afterwards, '' where there is none.
+
+        The first is due at `due` (unix seconds, at once if that is over), each other `spacing`
+        seconds after the one before.
+        """
+        states: list[str] = []
+        for ids in slices(job_ids):
+            states += self._step("retry", how, due + spacing * len(states), spacing, *ids)
+        return states
 
     def forget(self, job_ids: Sequence[str]) -> int:
         """Delete the records of jobs that have ended; how many of these had."""
@@ -222,6 +209,11 @@ class JobStore:
             return None
         return JobRecord.read(job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
 
+    def holds(self, record: JobRecord) -> bool:
+        """Whether this attempt is its job's current one."""
+        found = self.get_many([record.id])
+        return any((now.state, now.attempt) == ("STARTED", record.attempt) for now in found)
+
     def renew(self, worker: str, job_ids: Sequence[str]) -> set[tuple[str, str]]:
         """Prolong the leases of what this worker runs; (id, attempt) of what is slow."""
         if not job_ids:
@@ -236,11 +228,12 @@ class JobStore:
         result: Mapping[str, Any] | None = None,
         error: Mapping[str, Any] | None = None,
         entry: Mapping[str, Any] | None = None,
+        outcome_unknown: bool = False,
     ) -> bool:
         """End a job; False if the attempt was stale, and changed nothing."""
         texts = (json.dumps(part) if part else "" for part in (result, error, entry))
-        attempt = record.id, record.attempt
-        return bool(self._step("finish", *attempt, state, *texts, self._result_ttl))
+        rest = record.attempt, state, *texts, self._result_ttl, int(outcome_unknown)
+        return bool(self._step("finish", record.id, *rest))
 
     def reschedule(
         self,
@@ -253,17 +246,11 @@ class JobStore:
         uses_attempt: bool,
     ) -> str | None:
         """Send a job back to wait for `delay` seconds; RETRY or REVOKED, nothing if stale."""
+        holds = 0 if uses_attempt else record.holds + 1
+        flags = int(outcome_unknown), int(not uses_attempt), holds
+        rest = *flags, json.dumps(error), json.dumps(entry), self._result_ttl
         return self._step(  # type: ignore[no-any-return]
-            "reschedule",
-            record.id,
-            record.attempt,
-            delay,
-            int(outcome_unknown),
-            int(not uses_attempt),
-            0 if uses_attempt else record.holds + 1,
-            json.dumps(error),
-            json.dumps(entry),
-            self._result_ttl,
+            "reschedule", record.id, record.attempt, delay, *rest
         )
 
     def hand_back(self, worker: str, job_ids: Sequence[str]) -> int:
@@ -285,16 +272,29 @@ class JobStore:
         """These jobs' outcomes were told; `alerted` is the failure that Sentry heard of."""
         self._step("told", alerted or "", *job_ids)
 
+    def begin_round(self, name: str, seconds: float) -> bool:
+        """Begin a round of what is done now and then, unless one began within so many seconds."""
+        key, lifetime = f"{PREFIX}round:{name}", int(seconds * 1000)
+        return bool(self._run(self._redis.set, key, "1", nx=True, px=lifetime))
+
     def clock(self) -> float:
         """Redis's clock, the only one that counts: unix seconds."""
         seconds, micros = self._run(self._redis.time)
         return float(seconds + micros / 1e6)
 
-    def server_facts(self) -> dict[str, str]:
-        """What `python -m worker check` looks at: version, maxmemory-policy, append-only file."""
-        facts = self._run(self._redis.info)
-        return {
-            "version": str(facts.get("valkey_version") or facts.get("redis_version")),
-            "maxmemory_policy": str(facts.get("maxmemory_policy")),
-            "appendonly": "on" if facts.get("aof_enabled") else "off",
-        }
+    def scan(self, source: str) -> Iterator[list[str]]:
+        """The ids of all records ("job"), or of a set, in no order; some may come twice."""
+        connection = self._connection
+        return connection.scan_keys("job:") if source == "job" else connection.scan(source)
+
+    def unattended(self, *, queued: int) -> set[tuple[str, ...]]:
+        """The sets whose first entry is overdue, each with that entry and its time."""
+        return set(map(tuple, self._step("unattended", queued, OVERDUE_SECONDS)))
+
+    def judge(
+        self, source: str, ids: Sequence[str], *, queued: int, unattended: str, mend: bool
+    ) -> list[tuple[str, str, str, int]]:
+        """What is wrong with these jobs; see `lua/judge.lua`."""
+        belongs = json.dumps({state: sorted(places) for state, places in PLACES.items()})
+        seconds = self._result_ttl, LEASE_SECONDS, queued, unattended, OVERDUE_SECONDS
+        return list(map(tuple, self._step("judge", int(mend), source, belongs, *seconds, *ids)))

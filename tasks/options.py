@@ -1,4 +1,4 @@
-"""What the commands' options take: instants, passwords and files.
+"""What the commands' options take: instants, rates, failures, passwords and files.
 
 Errors here never show what may be a password in the wrong place.
 """
@@ -13,10 +13,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast, get_args
 
 import click
 
+from config.settings import Durability
+from tasks import errors
+
+FAILURES: Final = tuple(
+    name
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.ApiFailure)
+)
 #: Bytes of standard input that are read as a password; a valid one has at most 100.
 PASSWORD_BYTES: Final = 4_096
 #: Bytes of standard input that an import keeps in memory; more of it goes to a nameless file.
@@ -28,6 +36,7 @@ class When(click.ParamType[datetime]):
 
     name = "when"
     units: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    sign = "+"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -35,17 +44,41 @@ class When(click.ParamType[datetime]):
         """Read it, or fail with what is wrong."""
         now = datetime.now(UTC)
         try:
-            if relative := re.fullmatch(r"\+([0-9]{1,9})([smhd])", value):
-                instant = now + timedelta(**{self.units[relative[2]]: int(relative[1])})
+            if relative := re.fullmatch(rf"\{self.sign}([0-9]{{1,9}})([smhd])", value):
+                distance = timedelta(**{self.units[relative[2]]: int(relative[1])})
+                instant = now + distance if self.sign == "+" else now - distance
             else:
                 instant = datetime.fromisoformat(value)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not like 2027-01-31T09:00:00Z or +90s, +10m, +2h, +1d.")
+            examples = ", ".join(f"{self.sign}{one}" for one in ("90s", "10m", "2h", "1d"))
+            self.fail(f"{value!r} is not like 2027-01-31T09:00:00Z or {examples}.")
         if instant.tzinfo is None:
             self.fail(f"{value!r} has no time zone: add Z, or an offset such as +02:00.")
         if instant > now + timedelta(days=3_653):
             self.fail(f"{value!r} is more than ten years away.")
         return instant
+
+
+class Past(When):
+    """An instant: ISO 8601 with a time zone, or before now such as -90s, -10m, -2h or -1d."""
+
+    sign = "-"
+
+
+class Rate(click.ParamType[float]):
+    """At most so many a second, minute or hour: 5/s, 300/m, 1000/h. By default all at once."""
+
+    name = "rate"
+    units: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it as jobs a second, or fail with what is wrong."""
+        rate = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/([smh])", str(value))
+        if rate is None or not float(rate[1]):
+            self.fail(f"{value!r} is not like 5/s, 300/m or 1000/h.")
+        return float(rate[1]) / self.units[rate[2]]
 
 
 def _version(_context: click.Context, _option: click.Parameter, value: str) -> int | None:
@@ -67,11 +100,36 @@ account_option = click.option(
 )
 
 
+def filter_options(command: Any) -> Any:
+    """The options of both commands that choose jobs; named as `Selection` does."""
+    for option in (
+        click.option("--until", type=Past(), metavar="WHEN", help="Not after this instant."),
+        click.option(
+            "--since", type=Past(), metavar="WHEN", help=f"Not before this instant. {Past.__doc__}"
+        ),
+        click.option("--code", help="Those whose last failure has this code of the API."),
+        click.option(
+            "--class",
+            "failure",
+            type=click.Choice(FAILURES, case_sensitive=False),
+            help="Those whose last failure is of this class.",
+        ),
+        click.option("--app-id", help="Those of this app."),
+    ):
+        command = option(command)
+    return command
+
+
 def creation_options(command: Any) -> Any:
     """The options of both commands that enqueue."""
     for option in (
         json_option,
         account_option,
+        click.option(
+            "--durability",
+            type=click.Choice(get_args(Durability)),
+            help="What to wait for besides Redis's memory; by default ENQUEUE_DURABILITY.",
+        ),
         click.option("--not-before", type=When(), metavar="WHEN", help=When.__doc__),
         click.option(
             "--webhook-version",

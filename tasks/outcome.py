@@ -18,8 +18,9 @@ from celery.exceptions import TaskRevokedError
 from config.celery_app import app
 from tasks import errors
 from tasks.jobs import JobStore
-from tasks.record import ENDED, JobRecord
+from tasks.record import JobRecord
 from tasks.signals import job_failed
+from tasks.states import ENDED
 
 log = logging.getLogger("tasks")
 
@@ -39,8 +40,15 @@ def _if_reachable(tell: Callable[P, None]) -> Callable[P, None]:
             tell(*args, **options)
         except Exception as error:  # noqa: BLE001  every result backend has errors of its own
             log.warning("the result backend was not told (%s)", type(error).__name__)
+            _connect_anew()
 
     return told
+
+
+def _connect_anew() -> None:
+    """After a fail-over, a connection to Redis may lead to a server that is a replica now."""
+    with suppress(Exception):  # other result backends have no such pool
+        app.backend.client.connection_pool.disconnect(inuse_connections=False)
 
 
 def error_of(failure: errors.ApiFailure) -> dict[str, Any]:
@@ -63,9 +71,12 @@ def exception_of(job: JobRecord) -> Exception:
 
 
 @_if_reachable
-def tell_progress(job: JobRecord, state: str, info: Any) -> None:
-    """Let the result backend say STARTED or RETRY."""
-    app.backend.store_result(job.id, info, state)
+def tell_retry(store: JobStore, job: JobRecord, failure: Exception) -> None:
+    """Let the result backend say RETRY; who has ended the job meanwhile has the last word."""
+    app.backend.store_result(job.id, failure, "RETRY")
+    now = store.get(job.id)
+    if now.state in ENDED:
+        tell_outcome(store, now)
 
 
 @_if_reachable
@@ -105,10 +116,10 @@ def tell_slow(store: JobStore, job_id: str) -> None:
 
     One that reports in this very moment has the last word.
     """
-    tell_progress(store.get(job_id), "STARTED", None)
+    app.backend.store_result(job_id, None, "STARTED")
     job = store.get(job_id)
     if job.state == "RETRY":
-        tell_progress(job, "RETRY", exception_of(job))
+        tell_retry(store, job, exception_of(job))
     elif job.state in ENDED:
         tell_outcome(store, job)
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+from kombu.transport import redis
+from redis.exceptions import ReadOnlyError
 
 from config.celery_app import QUEUE, app
+from tasks.bounded import bounded, within
 
 log = logging.getLogger("tasks")
+
+for channel in (redis.Channel, redis.SentinelChannel):
+    channel.connection_class = bounded(channel.connection_class)
+    channel.connection_class_ssl = bounded(channel.connection_class_ssl)
 
 #: By its name: producers need not load what workers do.
 TASK = "tasks.create_webhook"
@@ -19,18 +29,39 @@ BATCH = 256
 POOL_TIMEOUT = 5.0
 
 
-def publish(hints: Sequence[tuple[str, int]]) -> bool:
+def publish(hints: Sequence[tuple[str, int]], *, seconds: float = inf) -> bool:
     """Send a message for each (job id, attempts so far); False if the broker refused.
 
+    A broker that is connected has so many seconds to answer.
     What was not sent is hinted at again by a dispatcher, so nothing is raised.
     """
     if not hints:
         return True
+    for is_last in (False, True):
+        try:
+            with (
+                within(seconds),
+                app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer,
+            ):
+                _send(hints, producer)
+            break
+        except Exception as error:  # noqa: BLE001  every broker has errors of its own; none matters
+            if is_last or not _is_from_replica(error):
+                log.warning("hints not sent, a dispatcher repeats them (%s)", type(error).__name__)
+                return False
+    return True
+
+
+def _is_from_replica(error: BaseException | None) -> bool:
+    """Whether a fail-over left a connection behind; a new one leads to the new primary."""
+    while error is not None and not isinstance(error, ReadOnlyError):
+        error = error.__cause__
+    return error is not None
+
+
+def _send(hints: Sequence[tuple[str, int]], producer: Any) -> None:
     try:
-        with (
-            app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer,
-            producer.batch(BATCH),
-        ):
+        with producer.batch(BATCH):
             for job_id, attempts in hints:
                 app.send_task(
                     TASK,
@@ -40,10 +71,9 @@ def publish(hints: Sequence[tuple[str, int]]) -> bool:
                     producer=producer,
                     ignore_result=True,  # else every producer would subscribe to its results
                 )
-    except Exception as error:  # noqa: BLE001  every broker has errors of its own; none matters
-        log.warning("hints not sent, a dispatcher repeats them (%s)", type(error).__name__)
-        return False
-    return True
+    except Exception:
+        producer.connection.collect()  # the next one connects anew
+        raise
 
 
 def messages_in_queue() -> int:

@@ -10,17 +10,20 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+from config.settings import Durability, get_settings
+from tasks.bounded import within
 from tasks.errors import (
     InvalidInput,
     JobConflict,
+    NotConfirmed,
     SealingUnavailable,
     StoreUnavailable,
     WebhookJobError,
 )
 from tasks.job import Job
-from tasks.jobs import EXISTS, PUBLISHED, JobStore, slices
+from tasks.jobs import EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
 from tasks.pipe import publish
 from tasks.record import Added, JobRecord, NewJob, job_id
 from tasks.sealing import get_sealer
@@ -30,12 +33,23 @@ from tasks.webhook import Webhook, check_app_id, differing_fields
 #: The accounts whose jobs this worker runs.
 ACCOUNTS = frozenset({"default"})
 
+#: Seconds in which one step of enqueueing is done or refused.
+ENQUEUE_SECONDS = 4.5
+#: Seconds that the broker has for its answers; a dispatcher sends again what was not sent.
+PUBLISH_SECONDS = 1.0
+
 #: Seconds; a time beyond is a mistake, such as milliseconds.
 NOT_BEFORE_MOST = 10 * 366 * 86_400
 
+#: Jobs that share one confirmation, which may take as long as a sync of the append-only file.
+CONFIRMED_TOGETHER = 2_000
+
 
 class Enqueued(NamedTuple):
-    """What became of one item of `enqueue_webhooks`: a job, or the error that kept it out."""
+    """What became of one item of `enqueue_webhooks`: a job, or the error that kept it out.
+
+    Or both: a job that is recorded, with `NotConfirmed`.
+    """
 
     job: Job | None
     error: WebhookJobError | None
@@ -49,6 +63,7 @@ def enqueue_webhook(
     webhook_version: int | None = 2,
     not_before: datetime | float | None = None,
     account: str = "default",
+    durability: Durability | None = None,
 ) -> Job:
     """Accept one webhook for creation.
 
@@ -58,6 +73,8 @@ def enqueue_webhook(
         webhook_version: 2, or None for a legacy webhook.
         not_before: when the first attempt may run: an aware datetime or unix seconds.
         account: whose key and secret to use.
+        durability: what to wait for: "memory" (Redis has it), "fsync" (its append-only file
+            on disk too) or "replicas" (one replica too); by default ENQUEUE_DURABILITY.
 
     Returns:
         The job: the existing one, as it stands, if the same webhook was enqueued before.
@@ -66,13 +83,16 @@ def enqueue_webhook(
         InvalidInput: naming every bad field; nothing was stored.
         JobConflict: the webhook was enqueued before with other values.
         SealingUnavailable: it has a password and SEALING_KEYS is not set.
-        StoreUnavailable: Redis cannot be reached, within 5 s.
+        DurabilityUnavailable: this Redis cannot give it; nothing was stored.
+        NotConfirmed: the job is recorded, but was not confirmed in time; it is in `job`.
+        StoreUnavailable: Redis cannot be reached or refuses to write, within 5 s.
     """
     [outcome] = enqueue_webhooks(
         [(app_id, webhook)],
         webhook_version=webhook_version,
         not_before=not_before,
         account=account,
+        durability=durability,
     )
     if outcome.error is not None:
         raise outcome.error
@@ -86,6 +106,7 @@ def enqueue_webhooks(
     webhook_version: int | None = 2,
     not_before: datetime | float | None = None,
     account: str = "default",
+    durability: Durability | None = None,
 ) -> list[Enqueued]:
     """Accept many webhooks, some hundreds in each step; bad ones do not stop good ones.
 
@@ -94,20 +115,24 @@ def enqueue_webhooks(
 
     Returns:
         An outcome for each item, in order. Once Redis cannot be reached, the rest of the items
-        have `StoreUnavailable` as their error; enqueueing all of them again is harmless.
+        have `StoreUnavailable` as their error; enqueueing all of them again is harmless. Those
+        that are recorded and not confirmed have both a job and `NotConfirmed`.
 
     Raises:
         InvalidInput: an option is wrong; nothing was stored.
+        DurabilityUnavailable: this Redis cannot give it; nothing was stored.
     """
-    instant = _checked_options(webhook_version, not_before, account)
+    durability = durability or get_settings().enqueue_durability
+    instant = _checked_options(webhook_version, not_before, account, durability)
     store = get_store()
     drafts = [_draft(item, webhook_version, instant, account) for item in items]
     outcomes: list[Enqueued] = []
     away: StoreUnavailable | None = None
-    for some in slices(drafts):
+    together = STEP_LIMIT if durability == "memory" else CONFIRMED_TOGETHER
+    for some in slices(drafts, together):
         if away is None:
             try:
-                outcomes += _enqueue_step(store, some)
+                outcomes += _enqueue_step(store, some, durability)
                 continue
             except StoreUnavailable as error:
                 away = error
@@ -123,9 +148,14 @@ def get_job(job_id: str) -> Job:
 
 
 def _checked_options(
-    webhook_version: int | None, not_before: datetime | float | None, account: str
+    webhook_version: int | None,
+    not_before: datetime | float | None,
+    account: str,
+    durability: Durability,
 ) -> float:
     problems = {}
+    if durability not in get_args(Durability):
+        problems["durability"] = f"must be one of: {', '.join(get_args(Durability))}"
     if webhook_version not in (2, None) or isinstance(webhook_version, bool):
         problems["webhook_version"] = "must be 2, or None for legacy"
     if account not in ACCOUNTS:
@@ -148,12 +178,16 @@ def _checked_options(
     return instant
 
 
-def _enqueue_step(store: JobStore, drafts: Sequence[NewJob | Enqueued]) -> list[Enqueued]:
-    """Enqueue as many as one step holds."""
+def _enqueue_step(
+    store: JobStore, drafts: Sequence[NewJob | Enqueued], durability: Durability
+) -> list[Enqueued]:
+    """Enqueue as many as are confirmed together."""
     new = [draft for draft in drafts if isinstance(draft, NewJob)]
-    added = store.add(new)
-    publish([(one.record.id, 0) for one in added if one.place == PUBLISHED])
-    outcomes = map(partial(_enqueued, store), new, added)
+    with within(ENQUEUE_SECONDS):
+        added, confirmed = store.add(new, durability=durability)
+    hints = [(one.record.id, 0) for one in added if one.place == PUBLISHED]
+    publish(hints, seconds=PUBLISH_SECONDS)
+    outcomes = map(partial(_enqueued, store, None if confirmed else durability), new, added)
     return [next(outcomes) if isinstance(draft, NewJob) else draft for draft in drafts]
 
 
@@ -180,7 +214,9 @@ def _draft(item: Any, version: int | None, instant: float, account: str) -> NewJ
         return Enqueued(None, error, is_new=False)
 
 
-def _enqueued(store: JobStore, asked: NewJob, added: Added) -> Enqueued:
+def _enqueued(
+    store: JobStore, unconfirmed: Durability | None, asked: NewJob, added: Added
+) -> Enqueued:
     """The job for what was asked, unless it was asked before with other values."""
     record, is_new = added.record, added.place != EXISTS
     try:
@@ -188,7 +224,9 @@ def _enqueued(store: JobStore, asked: NewJob, added: Added) -> Enqueued:
     except SealingUnavailable as error:
         return Enqueued(None, error, is_new=False)
     if not differing:
-        return Enqueued(Job(record, store), None, is_new)
+        job = Job(record, store)
+        doubt = NotConfirmed(job, unconfirmed) if unconfirmed else None
+        return Enqueued(job, doubt, is_new)
     conflict = JobConflict(
         f"Webhook {record.webhook_id!r} of app {record.app_id!r} was enqueued before with another "
         f"{', '.join(differing)} (job {record.id}, {record.state}); nothing was changed. Use "

@@ -11,9 +11,8 @@ from typing import Any, Final, NamedTuple, Self
 #: The namespace of job ids; changing it would make every webhook a new job.
 JOB_NAMESPACE: Final = uuid.UUID("6f1f3a43-2f0b-5d0a-9d52-7a1f6e0c9b11")
 
-#: Celery's words for a job that has ended.
-ENDED: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
-STATES: Final = frozenset({"PENDING", "STARTED", "RETRY", *ENDED})
+#: The latest layout of records that this version knows; `lua/prelude.lua` has it, too.
+VERSION: Final = 1
 
 
 def job_id(account: str, app_id: str, webhook_id: str) -> str:
@@ -26,6 +25,11 @@ class Due(NamedTuple):
 
     hints: Sequence[tuple[str, int]]
     next_due: float | None
+
+
+def is_known(fields: Mapping[str, str]) -> bool:
+    """Whether there is a record, in a layout that this version knows."""
+    return bool(fields) and int(fields.get("v", "0")) <= VERSION
 
 
 @dataclass(frozen=True, slots=True)

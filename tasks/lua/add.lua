@@ -1,17 +1,19 @@
 -- New jobs, each into the pipe while there is room, else into waiting. One that exists stays as it is.
--- ARGV: pipe size, hint seconds, then 7 a job: id, not before (unix, 0 for now), account,
+-- ARGV: pipe size, hint seconds, 1 to write what exists once more (as it is, so that there is
+--   something to confirm), then 7 a job: id, not before (unix, 0 for now), account,
 --   app id, webhook (JSON), sealed password ('' for none), webhook version ('' for legacy).
 -- Returns the time and for each: 'published' (the caller sends its message), 'waiting' or 'exists'.
 local room = tonumber(ARGV[1]) - redis.call('ZCARD', PUBLISHED)
 local outcomes = {stamp(now)}
-for i = 3, #ARGV, 7 do
+for i = 4, #ARGV, 7 do
   local id, due = ARGV[i], tonumber(ARGV[i + 1])
   local key = record(id)
   if redis.call('EXISTS', key) == 1 then
+    if ARGV[3] == '1' then redis.call('HSET', key, 'app_id', redis.call('HGET', key, 'app_id')) end
     outcomes[#outcomes + 1] = 'exists'
   else
     if due < now then due = now end
-    redis.call('HSET', key, 'v', '1', 'state', 'PENDING', 'account', ARGV[i + 2],
+    redis.call('HSET', key, 'v', tostring(VERSION), 'state', 'PENDING', 'account', ARGV[i + 2],
       'app_id', ARGV[i + 3], 'webhook', ARGV[i + 4], 'webhook_version', ARGV[i + 6],
       'created_at', stamp(now), 'due_at', stamp(due), 'attempt', '0', 'attempts', '0')
     if ARGV[i + 5] ~= '' then redis.call('HSET', key, 'password', ARGV[i + 5]) end

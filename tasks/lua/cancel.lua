@@ -10,5 +10,7 @@ if state == 'STARTED' then
 elseif state == 'PENDING' or state == 'RETRY' then
   settle(id, 'REVOKED', ARGV[2])
   return 'REVOKED'
+elseif state == 'REVOKED' then
+  redis.call('HSET', key, 'state', state) -- there must be something to confirm
 end
 return state

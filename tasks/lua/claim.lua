@@ -12,6 +12,11 @@ if not hinted and not (due and tonumber(due) <= now) then
 end
 redis.call('ZREM', PUBLISHED, id)
 redis.call('ZREM', WAITING, id)
+if is_newer(id) then
+  -- Out of the pipe, where it would take the place of others.
+  redis.call('ZADD', WAITING, stamp(now + LATER), id)
+  return false
+end
 if redis.call('EXISTS', key) == 0 then return false end
 redis.call('ZADD', RUNNING, stamp(now + tonumber(ARGV[4])), id)
 redis.call('HINCRBY', key, 'attempt', 1)

@@ -2,6 +2,7 @@
 local gone = 0
 for _, id in ipairs(ARGV) do
   local state = redis.call('HGET', record(id), 'state')
+  if is_newer(id) then state = 'known to a later version' end
   if not state or state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
     redis.call('DEL', record(id))
     for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, UNTOLD}) do

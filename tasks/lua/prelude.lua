@@ -2,6 +2,8 @@
 local WAITING, PUBLISHED = KEYS[1] .. 'waiting', KEYS[1] .. 'published'
 local RUNNING, FAILED = KEYS[1] .. 'running', KEYS[1] .. 'failed'
 local INDEX, UNTOLD = KEYS[1] .. 'index', KEYS[1] .. 'untold'
+-- Of the records' layout. One of a later version is left to the workers that know it.
+local VERSION = 1
 local HISTORY_LIMIT = 20
 -- Seconds after which an outcome that its worker did not tell is told by another.
 local TELL_AFTER = 15
@@ -12,6 +14,12 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 -- Rounded down: what is due now must not lie half a millisecond ahead.
 local function stamp(instant) return string.format('%.3f', math.floor(instant * 1000) / 1000) end
+
+-- A record of a later layout is left to those who know it: looked at again after so many seconds.
+local LATER = 30
+local function is_newer(id)
+  return (tonumber(redis.call('HGET', record(id), 'v') or 0) or 0) > VERSION
+end
 
 local function remember(id, entry)
   if entry == '' then return end
@@ -26,7 +34,7 @@ end
 local function remember_lost(id, outcome, words)
   local was = redis.call('HMGET', record(id), 'attempt', 'started_at', 'worker')
   remember(id, cjson.encode({attempt = tonumber(was[1]), at = tonumber(was[2]),
-                             worker = was[3], outcome = outcome, message = words}))
+                             worker = was[3] or nil, outcome = outcome, message = words}))
 end
 
 local function wait_until(id, due)
@@ -49,8 +57,12 @@ local function settle(id, state, lifetime)
   redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id)
 end
 
+-- Due at once and before all that wait: it has waited its time already.
+local function at_once(id) return tonumber(redis.call('HGET', record(id), 'created_at') or now) end
+
 -- A running job whose attempt will not report goes back, unless it was cancelled meanwhile.
 local function give_up_attempt(id, outcome, words, delay, lifetime)
+  if redis.call('EXISTS', record(id)) == 0 then return redis.call('ZREM', RUNNING, id) end
   remember_lost(id, outcome, words)
   redis.call('HSET', record(id), 'unknown', '1')
   redis.call('ZREM', RUNNING, id)
@@ -58,6 +70,6 @@ local function give_up_attempt(id, outcome, words, delay, lifetime)
     settle(id, 'REVOKED', lifetime)
   else
     redis.call('HSET', record(id), 'state', 'RETRY')
-    wait_until(id, now + delay)
+    wait_until(id, delay > 0 and now + delay or at_once(id))
   end
 end

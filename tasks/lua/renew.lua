@@ -1,5 +1,7 @@
 -- A live worker keeps the leases of what it runs. ARGV: worker, lease seconds, seconds, ids.
 -- Returns {id, attempt} of those that it has been running for so many seconds.
+-- Redis refuses a script's first write when its memory is full, unless that write needs none.
+redis.call('DEL', KEYS[1] .. 'nothing')
 local long = {}
 for i = 4, #ARGV do
   local was = redis.call('HMGET', record(ARGV[i]), 'state', 'worker', 'started_at', 'attempt')

@@ -1,10 +1,15 @@
 -- Ended jobs are taken up again. ARGV: 'fresh' (a person asks: all attempts anew) or 'once'
---   (beat asks: one more attempt), then ids. Returns for each its state afterwards ('' if none).
-local outcomes = {}
-for i = 2, #ARGV do
+--   (beat asks: one more attempt, unless the job was cancelled during its last one), due time of
+--   the first (unix; at once if it is over), seconds from each to the next, ids.
+-- Returns for each its state afterwards ('' if none).
+local outcomes, first = {}, math.max(now, tonumber(ARGV[2]))
+for i = 4, #ARGV do
   local id, key = ARGV[i], record(ARGV[i])
-  local state = redis.call('HGET', key, 'state')
-  if state == 'FAILURE' or (state == 'REVOKED' and ARGV[1] == 'fresh') then
+  local was = redis.call('HMGET', key, 'state', 'cancelled')
+  local state = was[1]
+  local takes = state == 'FAILURE' and was[2] ~= '1'
+  if ARGV[1] == 'fresh' then takes = state == 'FAILURE' or state == 'REVOKED' end
+  if takes then
     redis.call('ZREM', FAILED, id)
     redis.call('ZREM', UNTOLD, id)
     redis.call('PERSIST', key)
@@ -17,7 +22,7 @@ for i = 2, #ARGV do
       state = 'RETRY'
     end
     redis.call('HSET', key, 'state', state)
-    wait_until(id, now)
+    wait_until(id, first + (i - 4) * tonumber(ARGV[3]))
   end
   outcomes[#outcomes + 1] = state or ''
 end

@@ -6,10 +6,14 @@ local size, hint, queued = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3
 local limit = tonumber(ARGV[4])
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LIMIT', 0, limit)) do
-  local attempts = tonumber(redis.call('HGET', record(id), 'attempts') or 0)
-  -- At once, but a job that brings its worker down each time waits longer each time.
-  local delay = attempts > 3 and math.min(2 ^ attempts, 600) or 0
-  give_up_attempt(id, 'lost', 'its worker went away without a report', delay, ARGV[5])
+  if is_newer(id) then
+    redis.call('ZADD', RUNNING, stamp(now + LATER), id)
+  else
+    local attempts = tonumber(redis.call('HGET', record(id), 'attempts') or 0)
+    -- At once, but a job that brings its worker down each time waits longer each time.
+    local delay = attempts > 3 and math.min(2 ^ attempts, 600) or 0
+    give_up_attempt(id, 'lost', 'its worker went away without a report', delay, ARGV[5])
+  end
 end
 
 local taken, attempts = {}, {}

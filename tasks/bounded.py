@@ -1,0 +1,83 @@
+"""Connections to Redis whose commands end in time, however slowly the answers come.
+
+redis-py bounds the time between two reads of a socket: a network that lets a byte through now and
+then could hold a thread for minutes. Inside `within` every read is given what is left of the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import inf
+from typing import Any
+
+import redis
+
+_until: ContextVar[float] = ContextVar("until", default=inf)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """What is asked of Redis in this block ends within so many seconds, or with a time-out.
+
+    A block inside another has no longer than what is left of that one's time.
+    """
+    token = _until.set(min(_until.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _until.reset(token)
+
+
+def seconds_left() -> float:
+    """What is left of the time of the block that this is called in."""
+    return _until.get() - time.monotonic()
+
+
+def bound(client: redis.Redis) -> redis.Redis:
+    """Let the client's connections keep to the time of the block that they are used in."""
+    pool = client.connection_pool
+    pool.connection_class = bounded(pool.connection_class)
+    return client
+
+
+def bounded(kind: Any) -> Any:
+    """The same class of connections, but such that keep to that time."""
+    if issubclass(kind, _BoundedConnection):
+        return kind
+    return type(f"Bounded{kind.__name__}", (_BoundedConnection, kind), {})
+
+
+class _BoundedConnection:
+    def _connect(self) -> Any:
+        return _BoundedSocket(super()._connect())  # type: ignore[misc]
+
+
+class _BoundedSocket:
+    """A socket, over TLS or not, whose reads have no more time than is left."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv(self, *args: Any) -> bytes:
+        return self._in_time(self._sock.recv, *args)  # type: ignore[no-any-return]
+
+    def recv_into(self, *args: Any) -> int:
+        return self._in_time(self._sock.recv_into, *args)  # type: ignore[no-any-return]
+
+    def _in_time(self, read: Callable[..., Any], *args: Any) -> Any:
+        usual, left = self._sock.gettimeout(), seconds_left()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        if left == inf or (usual is not None and usual <= left):
+            return read(*args)
+        self._sock.settimeout(left)
+        try:
+            return read(*args)
+        finally:
+            self._sock.settimeout(usual)

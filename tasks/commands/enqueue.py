@@ -1,0 +1,83 @@
+"""`enqueue`: one webhook."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from tasks.commands import Command, Stopped
+from tasks.options import creation_options, password_options, read_password
+
+#: Seconds that `--wait` waits unless told otherwise, and at most.
+WAIT_SECONDS: Final = 60.0
+MAX_WAIT_SECONDS: Final = 86_400.0
+
+
+@click.command(cls=Command, context_settings={"allow_extra_args": True})
+@click.option("--app-id", required=True, help="The CometChat app to create it on.")
+@click.option("--id", "webhook_id", required=True, help="Letters, digits, '_', '-'; at most 50.")
+@click.option("--name", required=True, help="At most 50 characters.")
+@click.option("--url", required=True, help="Where CometChat delivers: https.")
+@click.option("--username", help="For basic auth on deliveries.")
+@password_options
+@click.option("--disabled", is_flag=True, help="Create it without starting deliveries.")
+@click.option("--retry-on-failure", is_flag=True, help="CometChat repeats failed deliveries.")
+@click.option(
+    "--wait",
+    metavar="[SECONDS]",
+    is_flag=False,
+    flag_value=WAIT_SECONDS,
+    type=click.FloatRange(0, MAX_WAIT_SECONDS),
+    help=f"Wait for the job to end, {WAIT_SECONDS:g} s unless told otherwise.",
+)
+@creation_options
+@click.pass_context
+def enqueue(
+    context: click.Context,
+    /,
+    *,
+    app_id: str,
+    webhook_id: str,
+    name: str,
+    url: str,
+    username: str | None,
+    password_env: str | None,
+    password_stdin: bool,
+    password_prompt: bool,
+    disabled: bool,
+    retry_on_failure: bool,
+    wait: float | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Enqueue one webhook. The same one again is the same job."""
+    from tasks.display import say_job
+    from tasks.producer import enqueue_webhooks
+
+    if context.args:  # one may be a password: Click would show it
+        raise click.UsageError("There are words that belong to no option.")
+    webhook: dict[str, Any] = {
+        "id": webhook_id,
+        "name": name,
+        "webhookURL": url,
+        "enabled": not disabled,
+        "username": username,
+        "password": read_password(password_env, stdin=password_stdin, prompt=password_prompt),
+    }
+    if retry_on_failure:
+        webhook["retryOnFailure"] = True
+    [(job, error, is_new)] = enqueue_webhooks([(app_id, webhook)], **options)
+    if error is not None:
+        raise error
+    assert job is not None  # noqa: S101  one of the two is always there
+    if wait is None:
+        say_job(job, "Accepted" if is_new else "Was there already", as_json=as_json)
+        return 0
+    try:
+        job.wait(wait)
+    except KeyboardInterrupt:
+        raise Stopped(f"Interrupted; job {job.id} goes on.") from None
+    finally:
+        say_job(job, "Waited for", as_json=as_json)
+    return 0 if job.state == "SUCCESS" else 1

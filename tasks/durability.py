@@ -1,0 +1,103 @@
+"""How durable a write is: what a Redis server can confirm, and whether it did.
+
+With `appendfsync always` a server answers when the append-only file is on its disk. With `everysec`
+WAITAOF waits for that, where there is such a command and it tells the truth. Redis since 7.4, until
+https://github.com/redis/redis/pull/13793 mended it, and Valkey (seen with 9.1.2) answer at once
+when the server has nothing else to do, up to a second before the sync. So it is put to the test.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import redis
+
+from config.settings import Durability
+from tasks.errors import DurabilityUnavailable
+
+#: Seconds that a confirmation may take; the append-only file is synced every second.
+CONFIRM_SECONDS: Final = 2.5
+#: With everysec, what is written behind a sync waits for the next one, a second later. A
+#: confirmation that comes within so many seconds of another is none.
+TOO_SOON_SECONDS: Final = 0.3
+
+_NEEDS: Final = "ENQUEUE_DURABILITY=fsync needs"
+
+
+def check_fsync(client: Any, probe: str) -> None:
+    """Find out whether the server can tell that a write is on its disk; takes up to two seconds.
+
+    Args:
+        probe: a key to write, and to delete.
+
+    Raises:
+        DurabilityUnavailable: it cannot; the message has the setting that is missing.
+    """
+    if not client.info("persistence").get("aof_enabled"):
+        raise DurabilityUnavailable(f"{_NEEDS} Redis's append-only file: set appendonly yes.")
+    settings = _append_settings(client)
+    if _syncs_always(settings):
+        return
+    try:
+        client.execute_command("WAITAOF", 0, 0, 1)
+    except redis.ResponseError as error:
+        if not _is_not_there(error):
+            raise
+        raise DurabilityUnavailable(
+            f"{_NEEDS} a Redis of version 7.2 or later, or Valkey; with this server set "
+            "appendfsync always."
+        ) from None
+    if settings.get("appendfsync") != "no" and _confirms_too_soon(client, probe):
+        raise DurabilityUnavailable(
+            f"{_NEEDS} a server that confirms what is on its disk; the WAITAOF of this one answers "
+            "before: set appendfsync always."
+        )
+
+
+def is_confirmed(connection: Any, durability: Durability) -> bool:
+    """Whether what this very connection wrote gets where it has to, within CONFIRM_SECONDS."""
+    if durability == "replicas":
+        limit = int(CONFIRM_SECONDS * 1000)
+        return int(connection.execute_command("WAIT", 1, limit)) >= 1
+    # Asked each time: the server may have other settings by now, or be another one.
+    return _syncs_always(_append_settings(connection)) or _is_on_disk(connection)
+
+
+def _is_on_disk(connection: Any) -> bool:
+    """Whether the server says so of what this connection wrote."""
+    try:
+        limit = int(CONFIRM_SECONDS * 1000)
+        return int(connection.execute_command("WAITAOF", 1, 0, limit)[0]) >= 1
+    except redis.ResponseError:
+        return False  # no such command, or no append-only file (any more)
+
+
+def _confirms_too_soon(client: Any, probe: str) -> bool:
+    """Whether two writes, one behind the other's confirmation, are confirmed by one sync."""
+    with client.client() as one:
+        one.set(probe, "", px=60_000)
+        if not _is_on_disk(one):
+            return False  # each enqueue will say that it is not confirmed
+        began = time.monotonic()
+        one.delete(probe)
+        return _is_on_disk(one) and time.monotonic() - began < TOO_SOON_SECONDS
+
+
+def _is_not_there(error: redis.ResponseError) -> bool:
+    """Whether the server does not have the command, or not for us."""
+    forbidden = isinstance(error, redis.exceptions.NoPermissionError)
+    return forbidden or "unknown command" in str(error).lower()
+
+
+def _append_settings(client: Any) -> dict[str, str]:
+    """The server's settings of its append-only file; none if it does not tell, as managed ones."""
+    try:
+        return dict(client.config_get("*append*"))
+    except redis.ResponseError:
+        return {}
+
+
+def _syncs_always(settings: dict[str, str]) -> bool:
+    expected = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
+    return expected.items() <= settings.items()

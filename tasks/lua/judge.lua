@@ -1,0 +1,191 @@
+-- Look whether jobs are where they belong, each with its record and all sets at one instant, and
+-- mend what is wrong if asked: no job is lost by it, and none runs twice.
+-- ARGV: 1 to mend, where the ids are from ('job': their records, else a set), where a job of each
+--   state belongs (JSON), lifetime seconds of ended records, lease seconds, messages in the queue,
+--   the sets whose overdue entries nobody sees to, seconds after which one is overdue, ids.
+-- Returns {id, what is wrong, details, 1 if mended} for each finding.
+local mend, source, belongs = ARGV[1] == '1', ARGV[2], cjson.decode(ARGV[3])
+local lifetime, lease, queued = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local unattended, overdue = ARGV[7], now - tonumber(ARGV[8])
+-- Ids of expired records stay in the index until the daily `prune`; one day without is no harm.
+local PRUNED_AFTER = 2 * 86400
+-- Where an entry without a record may be; it is reported from the first that has it.
+local SETS = {'index', 'failed', 'untold', 'waiting', 'published', 'running'}
+local PLACES = {'waiting', 'published', 'running', 'failed'}
+
+local findings = {}
+local function found(id, what, details, mended)
+  findings[#findings + 1] = {id, what, details, mended and 1 or 0}
+end
+
+local function scores_of(id)
+  local scores = {}
+  for _, name in ipairs(SETS) do
+    scores[name] = tonumber(redis.call('ZSCORE', KEYS[1] .. name, id) or nil)
+  end
+  return scores
+end
+
+local function is_json(text)
+  if not text then return true end
+  local fine, value = pcall(cjson.decode, text)
+  return fine and type(value) == 'table'
+end
+
+-- What a record's fields lack, if anything.
+local function flaw_of(fields)
+  for _, name in ipairs({'account', 'app_id', 'webhook', 'webhook_version'}) do
+    if not fields[name] then return name .. ' is missing' end
+  end
+  if not belongs[fields.state or ''] then return 'state is none of the states' end
+  for _, name in ipairs({'v', 'created_at', 'attempt', 'attempts'}) do
+    if not tonumber(fields[name]) then return name .. ' is not a number' end
+  end
+  for _, name in ipairs({'holds', 'due_at', 'started_at', 'ended_at', 'first_attempt_at'}) do
+    if fields[name] and not tonumber(fields[name]) then return name .. ' is not a number' end
+  end
+  for _, name in ipairs({'webhook', 'result', 'error'}) do
+    if not is_json(fields[name]) then return name .. ' is not JSON' end
+  end
+  for line in string.gmatch(fields.history or '', '[^\n]+') do
+    if not is_json(line) then return 'history is not JSON' end
+  end
+end
+
+local function judge_entries(id, scores)
+  local first
+  local ghosts = {}
+  for _, name in ipairs(SETS) do
+    local score = scores[name]
+    if score then
+      first = first or name
+      local expired = score + lifetime <= now
+      local natural = name == 'index' and expired and score + lifetime + PRUNED_AFTER > now
+      if not natural and (name ~= 'untold' or score < overdue) then
+        ghosts[#ghosts + 1] = name
+      end
+    end
+  end
+  if source ~= first or #ghosts == 0 then return end
+  found(id, 'no record', table.concat(ghosts, ', '), mend)
+  if mend then
+    for _, name in ipairs(ghosts) do redis.call('ZREM', KEYS[1] .. name, id) end
+  end
+end
+
+local function put_where_it_belongs(id, fields, scores, allowed)
+  if scores.running and not allowed.running then
+    if fields.state == 'PENDING' or fields.state == 'RETRY' then
+      redis.call('HSET', record(id), 'unknown', '1')
+    end
+  end
+  for _, name in ipairs(PLACES) do
+    if scores[name] and not allowed[name] then redis.call('ZREM', KEYS[1] .. name, id) end
+  end
+  if allowed.waiting then
+    redis.call('ZREM', PUBLISHED, id)
+    wait_until(id, math.max(now, tonumber(fields.due_at) or 0))
+  elseif allowed.running and not scores.running then
+    -- A worker that runs it renews this; else it ends, and a dispatcher sees to the job.
+    redis.call('ZADD', RUNNING, stamp(now + lease), id)
+  elseif allowed.failed and not scores.failed then
+    redis.call('ZADD', FAILED, stamp(tonumber(fields.ended_at) or now), id)
+  end
+end
+
+local function judge_place(id, fields, scores)
+  local allowed, right, where = {}, 0, {}
+  for _, name in ipairs(belongs[fields.state]) do allowed[name] = true end
+  for _, name in ipairs(PLACES) do
+    if scores[name] then
+      where[#where + 1] = name
+      right = right + (allowed[name] and 1 or 2)
+    end
+  end
+  if right == (next(allowed) and 1 or 0) then return true end
+  local places = where[1] and table.concat(where, ', ') or 'no set'
+  found(id, 'misplaced', fields.state .. ' in ' .. places, mend)
+  if mend then put_where_it_belongs(id, fields, scores, allowed) end
+  return mend
+end
+
+-- Entries whose time is over and that nobody sees to, as no dispatcher runs.
+local function judge_time(id, fields, scores)
+  local function left(name)
+    return scores[name] and scores[name] < overdue and string.find(unattended, name, 1, true)
+  end
+  if scores.running and not (fields.worker and fields.started_at) then
+    found(id, 'no worker', '', mend)
+    if mend then give_up_attempt(id, 'lost', 'its record did not say who ran it', 0, lifetime) end
+  elseif left('running') then
+    found(id, 'lease over', fields.worker, mend)
+    if mend then
+      give_up_attempt(id, 'lost', 'its worker went away without a report', 0, lifetime)
+    end
+  elseif left('published') then
+    -- The queue is first in, first out: the oldest hints are those that are not in it.
+    if redis.call('ZRANK', PUBLISHED, id) < redis.call('ZCARD', PUBLISHED) - queued then
+      found(id, 'hint lost', '', mend)
+      if mend then
+        redis.call('ZREM', PUBLISHED, id)
+        wait_until(id, at_once(id))
+      end
+    end
+  end
+end
+
+local function judge_keeping(id, fields, scores)
+  local expires = redis.call('TTL', record(id)) ~= -1
+  local may_expire = fields.state == 'SUCCESS' or fields.state == 'REVOKED'
+  if expires and not may_expire then
+    found(id, 'expires', fields.state, mend)
+    if mend then redis.call('PERSIST', record(id)) end
+  elseif may_expire and not expires then
+    found(id, 'never expires', fields.state, mend)
+    if mend then redis.call('EXPIRE', record(id), lifetime) end
+  end
+  if not scores.index then
+    found(id, 'not indexed', '', mend)
+    if mend then redis.call('ZADD', INDEX, stamp(tonumber(fields.created_at)), id) end
+  end
+  local ended = may_expire or fields.state == 'FAILURE'
+  if scores.untold and not ended then
+    found(id, 'told too early', fields.state, mend)
+    if mend then redis.call('ZREM', UNTOLD, id) end
+  elseif scores.untold and scores.untold < overdue and string.find(unattended, 'untold', 1, true) then
+    found(id, 'untold', fields.state, false)
+  end
+end
+
+local function judge_record(id)
+  local flat, fields = redis.call('HGETALL', record(id)), {}
+  for j = 1, #flat, 2 do fields[flat[j]] = flat[j + 1] end
+  local flaw = flaw_of(fields)
+  if (tonumber(fields.v) or 0) > VERSION then
+    return found(id, 'newer', 'version ' .. fields.v, false)
+  elseif flaw then
+    return found(id, 'unreadable', flaw, false)
+  end
+  local scores, before = scores_of(id), #findings
+  if judge_place(id, fields, scores) then
+    if #findings > before then scores = scores_of(id) end
+    judge_time(id, fields, scores)
+  end
+  if #findings > before then -- mended, it may have ended
+    scores, fields.state = scores_of(id), redis.call('HGET', record(id), 'state')
+  end
+  judge_keeping(id, fields, scores)
+end
+
+for i = 9, #ARGV do
+  local id = ARGV[i]
+  local kind = redis.call('TYPE', record(id)).ok
+  if kind == 'none' then
+    judge_entries(id, scores_of(id))
+  elseif source == 'job' and kind == 'hash' then
+    judge_record(id)
+  elseif source == 'job' then
+    found(id, 'unreadable', 'it is a ' .. kind .. ', not a hash', false)
+  end
+end
+return findings

@@ -1,0 +1,228 @@
+"""The connection to Redis: commands and Lua steps, run with patience and, if asked, confirmed.
+
+Used by the rooms that keep something in Redis (`tasks/jobs.py`), by nobody else.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from pydantic import SecretStr
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from config.redis_url import read_sentinels
+from config.settings import Durability
+from tasks.bounded import bound, seconds_left, within
+from tasks.durability import check_fsync, is_confirmed
+from tasks.errors import StoreUnavailable
+
+#: Seconds for a connection, and for an answer.
+CONNECT_SECONDS, ANSWER_SECONDS = 1.5, 3.0
+#: With less time than this left, nothing is tried again after a time-out.
+AGAIN_SECONDS: Final = 1.0
+#: Entries that are looked at in one step of a scan, more or less.
+SCAN_COUNT: Final = 250
+
+_LUA: Final = Path(__file__).parent / "lua"
+_AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
+#: What a server says that refuses for now: memory or disk full, a replica, still loading.
+_REFUSES: Final = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY)\b")
+_REFUSALS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+
+
+def _client(url: str) -> redis.Redis:
+    """A pool of connections to the server, or to whichever server is the primary just now."""
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        # What fails is tried again in one place, `run`.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    sentinels = read_sentinels(url)
+    if sentinels is None:
+        return bound(redis.Redis.from_url(url, **options))
+    asked: Any = Sentinel(sentinels.hosts, sentinel_kwargs=sentinels.asking())  # type: ignore[no-untyped-call]
+    login = sentinels.login.options()
+    return bound(asked.master_for(sentinels.service, db=sentinels.db, **login, **options))
+
+
+def _words(error: redis.RedisError) -> str:
+    if isinstance(error, MasterNotFoundError):
+        # Its own words go on for a page, with each sentinel's connection in them.
+        kinds = sorted(set(re.findall(r"\w+Error\b", str(error))))
+        return f"no sentinel knows of a primary; asked, they gave {', '.join(kinds) or 'none'}"
+    return f"{type(error).__name__}: {error}"
+
+
+class Connection:
+    """One process's way to Redis.
+
+    Args:
+        url: where Redis is, or its sentinels (`config/redis_url.py`).
+        prefix: of all keys; the steps get it as their only key.
+        patience: seconds during which what meets no Redis, or one that refuses to write for
+            now, is tried again.
+
+    Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write.
+    """
+
+    def __init__(self, url: SecretStr, *, prefix: str, patience: float) -> None:
+        self.redis = _client(url.get_secret_value())
+        self._prefix = prefix
+        self._patience = patience
+        self._can_sync = False
+        prelude = (_LUA / "prelude.lua").read_text()
+        self._steps = {
+            path.stem: self.redis.register_script(prelude + path.read_text())
+            for path in _LUA.glob("*.lua")
+            if path.stem != "prelude"
+        }
+
+    def run(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """What `call` returns, tried again while there is patience.
+
+        It takes no longer than that and the time of one answer, however slowly the bytes come.
+        """
+        with within(self._patience + ANSWER_SECONDS):
+            return self._insist(call, *args, **options)
+
+    def _insist(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        give_up = time.monotonic() + self._patience
+        pause = 0.05
+        while True:
+            try:
+                return call(*args, **options)
+            except redis.RedisError as error:
+                refused = isinstance(error, _REFUSALS) or bool(_REFUSES.search(str(error)))
+                silent = isinstance(error, redis.TimeoutError)
+                may_pass = refused or isinstance(error, _AWAY)
+                problem = _words(error)
+            # Idle connections may have died without a sign: a new one may well work.
+            again = silent and seconds_left() - pause >= AGAIN_SECONDS
+            if not may_pass or not (again or time.monotonic() + pause < give_up):
+                raise StoreUnavailable(
+                    f"Redis cannot be used just now ({problem}). Nothing is half-done: "
+                    "check REDIS_URL and the server, then repeat."
+                )
+            if refused or silent:
+                # After a fail-over the address may belong to another server.
+                self.redis.connection_pool.disconnect(inuse_connections=False)
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    def step(self, name: str, *args: str | float) -> Any:
+        """Run one Lua step."""
+        return self.run(self._steps[name], keys=[self._prefix], args=args)
+
+    def steps_confirmed(
+        self, name: str, calls: Sequence[Sequence[str | float]], durability: Durability
+    ) -> tuple[list[Any], bool]:
+        """Run one Lua step with each of these arguments; what each answered, and whether all
+        are as durable as asked.
+
+        Each must be harmless to repeat, and write even if it changes nothing: what is confirmed
+        are the writes of this very connection.
+        """
+        if durability == "memory":
+            return [self.step(name, *args) for args in calls], True
+        self.require(durability)
+
+        def run_all() -> tuple[list[Any], bool]:
+            pool: Any = self.redis
+            with closing(pool.client()) as one:
+                script = self._steps[name]
+                answers = [script(keys=[self._prefix], args=args, client=one) for args in calls]
+                return answers, is_confirmed(one, durability)
+
+        return self.run(run_all)  # type: ignore[no-any-return]
+
+    def require(self, durability: Durability) -> None:
+        """Find out, once, whether the server can confirm this at all.
+
+        Whether there is a replica shows when one is waited for. Raises `DurabilityUnavailable`.
+        """
+        if durability == "fsync" and not self._can_sync:
+            self.run(check_fsync, self.redis, self._prefix + "probe")
+            self._can_sync = True
+
+    def pipelined(self, command: str, keys: Sequence[str]) -> list[Any]:
+        """One command for each key, in one round trip."""
+
+        def read() -> Any:
+            pipe: Any = self.redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.execute_command(command, self._prefix + key)
+            return pipe.execute()
+
+        return self.run(read)  # type: ignore[no-any-return]
+
+    def pages(
+        self, key: str, lowest: float, highest: float, *, ascending: bool
+    ) -> Iterator[list[str]]:
+        """The members of a sorted set in order of their scores, some hundreds at a time.
+
+        Those that leave meanwhile make no others be left out, and none comes twice.
+        """
+        seen: set[str] = set()  # of those with the score that was reached
+        while page := self.run(
+            self.redis.zrange,
+            self._prefix + key,
+            *((lowest, highest) if ascending else (highest, lowest)),
+            byscore=True,
+            desc=not ascending,
+            offset=0,
+            num=SCAN_COUNT + len(seen),
+            withscores=True,
+        ):
+            members = [member for member, _ in page if member not in seen]
+            if not members:
+                return
+            yield members
+            reached = page[-1][1]
+            seen = {member for member, score in page if score == reached}
+            lowest, highest = (reached, highest) if ascending else (lowest, reached)
+
+    def scan_keys(self, start: str) -> Iterator[list[str]]:
+        """What follows `start` in the keys that begin with it, in slices of some hundreds."""
+        start = self._prefix + start
+        for keys in self._scan("scan", match=start + "*"):
+            yield [key[len(start) :] for key in keys]
+
+    def scan(self, key: str) -> Iterator[list[str]]:
+        """The members of a sorted set, in slices of some hundreds."""
+        for members in self._scan("zscan", self._prefix + key):
+            yield [member for member, _ in members]
+
+    def _scan(self, command: str, *args: str, **options: str) -> Iterator[list[Any]]:
+        """What is there from beginning to end comes at least once, the rest perhaps."""
+        cursor, first = 0, True
+        while cursor or first:
+            call = getattr(self.redis, command)
+            cursor, found = self.run(call, *args, cursor=cursor, count=SCAN_COUNT, **options)
+            first = False
+            if found:
+                yield found
+
+    def server_facts(self) -> dict[str, str]:
+        """What `python -m worker check` looks at: version, maxmemory-policy, append-only file,
+        how many replicas there are and, if sentinels were asked, where the primary is."""
+        facts = self.run(self.redis.info)
+        primary = getattr(self.redis.connection_pool, "master_address", None)
+        return {
+            "version": str(facts.get("valkey_version") or facts.get("redis_version")),
+            "maxmemory_policy": str(facts.get("maxmemory_policy")),
+            "appendonly": "on" if facts.get("aof_enabled") else "off",
+            "replicas": str(facts.get("connected_slaves")),
+            "primary": "{}:{}".format(*primary) if primary else "",
+        }

@@ -1,0 +1,121 @@
+"""Commands to Redis that end in time, against servers that answer as they please."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tasks.bounded import bound, bounded, seconds_left, within
+
+SLACK = 0.5  # seconds
+
+
+class Server:
+    """Answers what comes, be it what it will, with PONG, in pieces and with pauses."""
+
+    def __init__(self) -> None:
+        self.pause = 0.0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        with suppress(OSError), peer:
+            while peer.recv(1000):
+                for piece in b"+PONG\r\n":
+                    time.sleep(self.pause)
+                    peer.sendall(bytes([piece]))
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["hiredis", "python"])
+def client(server: Server, request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """With each of redis-py's parsers."""
+    parser: Any = redis.connection.DefaultParser
+    if request.param == "python":
+        parser = redis._parsers._RESP2Parser
+    pool = redis.ConnectionPool(
+        host="127.0.0.1",
+        port=server.port,
+        protocol=2,
+        driver_info=None,
+        parser_class=parser,
+        socket_timeout=0.5,
+        retry=Retry(NoBackoff(), 0),
+    )
+    with redis.Redis(connection_pool=pool) as client:
+        yield bound(client)
+
+
+def took(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    with pytest.raises(redis.TimeoutError):
+        call()
+    return time.monotonic() - began
+
+
+def test_answers_in_pieces_are_read_while_there_is_time(
+    client: redis.Redis, server: Server
+) -> None:
+    server.pause = 0.05
+    with within(2):
+        assert client.ping()
+    assert client.ping()
+
+
+def test_pieces_that_come_too_slowly_are_not_waited_for(
+    client: redis.Redis, server: Server
+) -> None:
+    server.pause = 0.1
+    with within(0.3):
+        assert took(client.ping) < 0.3 + SLACK
+        assert took(client.ping) < SLACK
+    server.pause = 0.0
+    assert client.ping()
+
+
+def test_silence_is_waited_for_as_long_as_ever(client: redis.Redis, server: Server) -> None:
+    server.pause = 1.0
+    with within(5):
+        assert took(client.ping) < 0.5 + SLACK
+
+
+def test_a_block_has_no_more_time_than_the_one_around_it() -> None:
+    assert seconds_left() == float("inf")
+    with within(1):
+        with within(5):
+            assert seconds_left() <= 1
+        with within(0.1):
+            assert seconds_left() <= 0.1
+        assert 0.1 < seconds_left() <= 1
+    assert seconds_left() == float("inf")
+
+
+def test_a_class_is_bounded_once() -> None:
+    kind = bounded(redis.Connection)
+    assert kind is not redis.Connection
+    assert bounded(kind) is kind
