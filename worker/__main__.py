@@ -9,9 +9,15 @@ from typing import Literal, NamedTuple
 import click
 from cryptography.fernet import Fernet
 
-from config.settings import Settings, SettingsError, get_settings
+from config.settings import Durability, Settings, SettingsError, get_settings
 from tasks.create_webhook import get_api
-from tasks.errors import ApiFailure, AppNotFound, StoreUnavailable
+from tasks.errors import (
+    ApiFailure,
+    AppNotFound,
+    DurabilityUnavailable,
+    InvalidInput,
+    StoreUnavailable,
+)
 from tasks.store import get_store
 
 #: No app has this id: asking for its webhooks tries address and credentials, and creates nothing.
@@ -57,18 +63,19 @@ def findings() -> Iterator[Finding]:
         yield Finding("error", "settings", " ".join(str(error).split()))
     if not settings.sealing_keys:
         yield Finding("warning", "SEALING_KEYS", "not set: webhooks with basic auth are refused")
-    yield from _redis_findings()
+    yield from _redis_findings(settings)
     if settings.cometchat_key and settings.cometchat_secret:
         yield _api_finding(settings)
 
 
-def _redis_findings() -> Iterator[Finding]:
+def _redis_findings(settings: Settings) -> Iterator[Finding]:
     try:
         facts = get_store().server_facts()
     except StoreUnavailable as error:
         yield Finding("error", "Redis", str(error))
         return
-    yield Finding("ok", "Redis", f"reachable, version {facts['version']}")
+    where = f"the primary is {facts['primary']}, " if facts["primary"] else ""
+    yield Finding("ok", "Redis", f"reachable, {where}version {facts['version']}")
     if facts["maxmemory_policy"] == "noeviction":
         yield Finding("ok", "maxmemory-policy", "noeviction")
     else:
@@ -79,6 +86,21 @@ def _redis_findings() -> Iterator[Finding]:
     else:
         words = "off: jobs since the last snapshot are lost when Redis is; set appendonly yes"
         yield Finding("warning", "append-only file", words)
+    if settings.enqueue_durability != "memory":
+        yield _durability_finding(settings.enqueue_durability, replicas=int(facts["replicas"]))
+
+
+def _durability_finding(durability: Durability, *, replicas: int) -> Finding:
+    about = "ENQUEUE_DURABILITY"
+    try:
+        get_store().require(durability)
+    except (DurabilityUnavailable, StoreUnavailable) as error:
+        return Finding("error", about, str(error))
+    if durability == "fsync":
+        return Finding("ok", about, "fsync: the server confirms what is on its disk")
+    if replicas:
+        return Finding("ok", about, f"replicas: {replicas} follow this server")
+    return Finding("error", about, "replicas: none follows this server; no job can be confirmed")
 
 
 def _api_finding(settings: Settings) -> Finding:
@@ -86,7 +108,7 @@ def _api_finding(settings: Settings) -> Finding:
         get_api().list_webhooks(PROBE_APP, version=2)
     except AppNotFound:
         pass  # it knows us, and says that it does not know the app
-    except ApiFailure as error:
+    except (ApiFailure, InvalidInput) as error:
         return Finding("error", "API", str(error))
     return Finding("ok", "API", f"{settings.cometchat_base_url} answers and accepts the key")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from celery import signals
@@ -15,13 +16,15 @@ from celery.exceptions import CPendingDeprecationWarning
 from config.celery_app import app
 from config.logging import configure_logging
 from config.settings import SettingsError, get_settings
+from tasks.errors import DurabilityUnavailable, StoreUnavailable
+from tasks.store import get_store
 from worker.dispatcher import Dispatcher
 from worker.sentry import start_sentry
 
 __all__ = ["app"]
 
 
-def _refuse(error: SettingsError) -> NoReturn:
+def _refuse(error: Exception) -> NoReturn:
     print(error, file=sys.stderr)
     raise SystemExit(2)
 
@@ -32,6 +35,10 @@ except SettingsError as _error:
     _refuse(_error)
 
 app.steps["worker"].add(Dispatcher)
+
+# Celery takes `--pool prefork` for a default that nobody chose, and the configured pool instead.
+if {"prefork", "--pool=prefork", "-Pprefork"} & set(sys.argv):
+    app.conf.update(worker_pool="prefork", worker_concurrency=None)  # a process for each core
 
 # Celery announces a new default at every reconnection, also to those who have set it.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
@@ -46,7 +53,10 @@ def _on_setup_logging(**_: Any) -> None:
 def _on_worker_init(**_: Any) -> None:
     try:
         _settings.require("cometchat_key", "cometchat_secret")
-    except SettingsError as error:
+        # Those who enqueue would learn of it one by one. A Redis that is away may come back.
+        with suppress(StoreUnavailable):
+            get_store().require(_settings.enqueue_durability)
+    except (SettingsError, DurabilityUnavailable) as error:
         _refuse(error)
     start_sentry(_settings)
 

@@ -1,22 +1,46 @@
-"""The one place that looks into Celery where it documents no way.
+"""The one place that looks into Celery and kombu where they document no way.
 
 `tests/integration/test_celery_internals.py` fails when these change.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from queue import Empty
 from typing import Any
 
+import kombu.transport
+from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from kombu.transport import redis
+from kombu.utils import json
+
+from worker.messages import TIMES, log_dropped, problem_with
 
 #: Seconds between attempts to reach a broker that is away. Celery's own grow to 30.
 RECONNECT_FIRST, RECONNECT_MOST = 0.5, 2.0
 
+_log = get_logger(__name__)
+
+
+def _but_key_error(errors: tuple[type[Exception], ...]) -> tuple[type[Exception], ...]:
+    """A broker's errors but for the one that is what a message raises which lacks something."""
+    return tuple(kind for kind in errors if kind is not KeyError)
+
+
+_READING_ERRORS = _but_key_error(
+    (Empty, *redis.Transport.connection_errors, *redis.Transport.channel_errors)
+)
+
 
 class QuickConsumer(Consumer):
-    """Celery's consumer (`worker_consumer`), back at work within seconds of its broker."""
+    """Celery's consumer (`worker_consumer`), back at work within seconds of its broker.
+
+    A message that is broken, or for nobody here, is dropped with one line that has nothing of
+    what is in it. Celery's own lines have all of it, and most of its errors end the worker.
+    """
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, trying again for ever; no setting has the pauses in between."""
@@ -28,6 +52,106 @@ class QuickConsumer(Consumer):
         )
         return super().ensure_connected(conn)
 
+    def create_task_handler(self, *args: Any, **options: Any) -> Any:
+        """Let through to Celery what has a message's form."""
+        handle = super().create_task_handler(*args, **options)
+
+        def on_task_received(message: Any) -> None:
+            try:
+                problem = problem_with(message)
+                if problem is None:
+                    message.headers.update(dict.fromkeys(TIMES))
+                    handle(message)
+                    return
+            except Exception as error:
+                if isinstance(error, _but_key_error(self.connection_errors + self.channel_errors)):
+                    raise
+                self._drop(message, "cannot be read", error)
+            else:
+                self._drop(message, problem)
+
+        return on_task_received
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Celery found no task in it."""
+        self._drop(message, "names no task")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """This version has no such task.
+
+        Celery would store a failure under the message's id, which may be that of a job.
+        """
+        self._drop(message, "is for a task that is not known here")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Celery cannot make a request of it."""
+        self._drop(message, "is not valid", exc)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Its body cannot be decoded."""
+        self._drop(message, "cannot be decoded", exc)
+
+    def _drop(self, message: Any, problem: str, error: Exception | None = None) -> None:
+        log_dropped(problem, error, message)
+        if not message.acknowledged:
+            message.reject_log_error(_log, self.connection_errors)
+
+
+class _Sturdy:
+    """A Redis channel that survives whatever is put into the queue's list or published to all."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        return _or_drop(partial(super()._brpop_read, **options))  # type: ignore[misc]
+
+    def _receive_one(self, client: Any) -> Any:
+        return _or_drop(partial(super()._receive_one, client))  # type: ignore[misc]
+
+    def _handle_message(self, client: Any, response: Any) -> Any:
+        told = super()._handle_message(client, response)  # type: ignore[misc]
+        if isinstance(told["data"], bytes):
+            # kombu would log what it cannot read.
+            json.loads(told["data"])  # type: ignore[no-untyped-call]
+        return told
+
+
+def _or_drop(read: Callable[[], Any]) -> Any:
+    """What `read` returns; a message that is the reason why it fails is gone by then."""
+    try:
+        return read()
+    except _READING_ERRORS:
+        raise
+    except Exception as error:  # noqa: BLE001  what broken messages raise has no end
+        log_dropped("is no Celery message", error)
+        return True
+
+
+class _Channel(_Sturdy, redis.Channel):
+    pass
+
+
+class _SentinelChannel(_Sturdy, redis.SentinelChannel):
+    pass
+
+
+class RedisTransport(redis.Transport):
+    """For redis:// and rediss://."""
+
+    Channel = _Channel
+
+
+class SentinelTransport(redis.SentinelTransport):
+    """For sentinel://."""
+
+    Channel = _SentinelChannel
+
+
+# The documented way to name a transport is this table; a URL must not have a class's path.
+kombu.transport.TRANSPORT_ALIASES.update(
+    redis=f"{__name__}:RedisTransport",
+    rediss=f"{__name__}:RedisTransport",
+    sentinel=f"{__name__}:SentinelTransport",
+)
+
 
 def received_ids() -> list[str]:
     """The ids of the tasks that this worker has received and not ended, running or not.
@@ -37,6 +161,8 @@ def received_ids() -> list[str]:
     """
     while True:
         try:
-            return [request.id for request in tuple(state.reserved_requests)]
+            # What waits for the pool leaves the first with the broker, and runs all the same.
+            requests = (*state.reserved_requests, *state.active_requests)
+            return list({request.id for request in requests})
         except RuntimeError:  # the set changed while it was read: read it again
             continue

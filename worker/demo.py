@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tasks import Job, Webhook, enqueue_webhooks
-from tasks.record import ENDED
+from tasks.states import ENDED
 from tasks.store import get_store
 from worker.sandbox import SandboxControl
 

@@ -1,8 +1,9 @@
-"""The dispatcher: a thread in every worker that keeps the pipe filled and the leases alive.
+"""The dispatcher: threads in every worker that keep the pipe filled and the leases alive.
 
 It needs no leader and no beat, as each step is atomic: any number of dispatchers work side by
-side, and one is enough. It also tells the outcomes that a dead worker left untold, and gives
-back what runs when the worker has been told to stop and the time for it is over.
+side, and one is enough. What each of its loops depends on may fail without the others: leases on
+the records alone, the pipe on the broker too, telling on the result backend and Sentry. It also
+gives back what runs when the worker has been told to stop and the time for it is over.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -19,11 +21,12 @@ from celery import bootsteps, signals
 
 from config.settings import get_settings
 from tasks.errors import StoreUnavailable
-from tasks.jobs import LEASE_SECONDS
+from tasks.jobs import LEASE_SECONDS, JobStore
 from tasks.outcome import note_successes, tell_outcome, tell_slow
 from tasks.pipe import messages_in_queue, publish
 from tasks.store import get_store
 from worker.celery_internals import received_ids
+from worker.watched import StillMine, WatchedLoop
 
 log = structlog.get_logger("dispatcher")
 
@@ -35,84 +38,161 @@ BUSY_SECONDS = 0.05
 IDLE_SECONDS = 1.0
 #: Outcomes left untold are looked for this often.
 TELL_SECONDS = 5.0
+#: One round of telling takes so long at most.
+TELL_MOST_SECONDS = 60.0
+#: The loops are looked after this often.
+CHECK_SECONDS = 0.25
+#: A tick that is under way when the worker stops is waited for as long.
+JOIN_SECONDS = 2.0
+#: A worker out of time that cannot even give back its jobs is gone after this.
+HAND_BACK_SECONDS = 3.0
+
+
+class Leases(WatchedLoop):
+    """Prolongs the leases of what this worker runs."""
+
+    def __init__(self, hostname: str) -> None:
+        # Another thread must have renewed them before they end.
+        super().__init__("leases", hang_seconds=LEASE_SECONDS / 3)
+        self._hostname = hostname
+        self._renewed_at = 0.0
+        #: Of the attempts under way, those that take their time: (id, attempt).
+        self.slow: frozenset[tuple[str, str]] = frozenset()
+
+    def are_renewed(self) -> bool:
+        """Whether none of this worker's leases can have ended."""
+        return time.monotonic() - self._renewed_at < LEASE_SECONDS / 2
+
+    def tick(self, store: JobStore, still_mine: StillMine) -> float:
+        """Renew, and note which successes were told."""
+        now = time.monotonic()
+        if now - self._renewed_at >= RENEW_SECONDS:
+            self.slow = frozenset(store.renew(self._hostname, received_ids()))
+            self._renewed_at = now
+        if still_mine():
+            note_successes(store)
+        return RENEW_SECONDS / 3
+
+
+class Pipe(WatchedLoop):
+    """Tops the pipe up with what is due, and takes up what dead workers left."""
+
+    def __init__(self, leases: Leases) -> None:
+        super().__init__("pipe")
+        self._leases = leases
+        #: Taken, and not yet sent; still there if the thread that had them died or hangs.
+        self._unsent: Sequence[tuple[str, int]] = ()
+
+    def tick(self, store: JobStore, still_mine: StillMine) -> float:
+        """Publish what is due."""
+        self._send(self._unsent, still_mine)
+        queued = messages_in_queue()
+        # After an outage this worker's own attempts would look like a dead worker's.
+        if not (still_mine() and self._leases.are_renewed()):
+            return BUSY_SECONDS
+        due = store.take_due(queued=queued)
+        # Even if it took so long that another has taken over: that one has not got these.
+        self._send(due.hints, still_mine)
+        if due.hints or due.next_due == 0.0:
+            return BUSY_SECONDS
+        return min(IDLE_SECONDS, due.next_due or IDLE_SECONDS)
+
+    def _send(self, hints: Sequence[tuple[str, int]], still_mine: StillMine) -> None:
+        self._unsent = hints
+        publish(hints)
+        if still_mine():
+            self._unsent = ()
+
+
+class Telling(WatchedLoop):
+    """Tells what nobody has told: the outcomes that dead workers left, and who takes long."""
+
+    def __init__(self, leases: Leases) -> None:
+        # A result backend takes its time to find out that it is away, and nobody waits for it.
+        super().__init__("telling", hang_seconds=TELL_MOST_SECONDS)
+        self._leases = leases
+        self._slow: frozenset[tuple[str, str]] = frozenset()
+        self._tell_at = 0.0
+
+    def tick(self, store: JobStore, still_mine: StillMine) -> float:
+        """Most attempts are over before anybody could look: only slow ones are told as STARTED."""
+        slow, known = self._leases.slow, self._slow
+        self._slow = slow
+        for job_id, _ in slow - known:
+            if still_mine():
+                tell_slow(store, job_id)
+        if time.monotonic() >= self._tell_at and still_mine():
+            untold = store.take_untold()
+            self._tell_at = time.monotonic() + TELL_SECONDS
+            for job in untold:
+                if still_mine():
+                    tell_outcome(store, job)
+        return IDLE_SECONDS
 
 
 class Dispatcher(bootsteps.StartStopStep):
-    """Celery's bootstep: starts with the worker, ends when its pool has ended."""
+    """Celery's bootstep: starts with the worker, ends when its pool has ended.
+
+    One thread of it does nothing that could hang: it watches the loops, and the time that is left
+    once the worker has been told to stop.
+    """
 
     requires = ("celery.worker.components:Timer",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._worker = worker
-        self._store = get_store()
-        self._stopped = threading.Event()
+        self._hostname = str(worker.hostname)
+        leases = Leases(self._hostname)
+        self._asking: tuple[WatchedLoop, ...] = (Pipe(leases), Telling(leases))
+        self._loops: tuple[WatchedLoop, ...] = (leases, *self._asking)
+        self._ended = threading.Event()
         self._deadline: float | None = None
-        self._renew_at = self._tell_at = 0.0
-        self._slow: set[tuple[str, str]] = set()
-        self._in_trouble = False
-        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._watch = threading.Thread(target=self._supervise, name="dispatcher", daemon=True)
 
     def start(self, worker: Any) -> None:
         """Begin; the signals tell of the end, as bootsteps stop in an order of Celery's."""
         signals.worker_shutting_down.connect(self._on_told_to_stop, weak=False)
         signals.worker_shutdown.connect(self._on_stopped, weak=False)
-        self._thread.start()
+        for loop in self._loops:
+            loop.start()
+        self._watch.start()
 
     def _on_told_to_stop(self, **_: Any) -> None:
         if self._deadline is None:
             self._deadline = time.monotonic() + get_settings().worker_shutdown_seconds
 
     def _on_stopped(self, **_: Any) -> None:
-        self._stopped.set()
-        self._thread.join(timeout=5)
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        give_up = time.monotonic() + JOIN_SECONDS
+        for loop in self._loops:
+            loop.stop()
+        for loop in self._loops:
+            loop.join(max(0.0, give_up - time.monotonic()))
         self._hand_back()
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
+    def _supervise(self) -> None:
+        while not self._ended.wait(CHECK_SECONDS):
             try:
-                pause = self._tick()
-                if self._in_trouble:
-                    log.info("dispatcher goes on")
-                self._in_trouble = False
-            except Exception as error:  # noqa: BLE001  jobs wait for this thread: it must go on
-                pause = IDLE_SECONDS
-                if not self._in_trouble:
-                    log.warning("dispatcher waits", problem=f"{type(error).__name__}: {error}")
-                self._in_trouble = True
-            self._stopped.wait(pause)
+                self._look_after_all()
+            except Exception as error:  # noqa: BLE001  such as no room for one more thread
+                log.warning("dispatcher not replaced", problem=f"{type(error).__name__}: {error}")
 
-    def _tick(self) -> float:
-        """Do what is due, and say for how many seconds to sleep."""
-        now = time.monotonic()
-        if self._deadline is not None and now >= self._deadline:
-            self._exit_now()
-        if now >= self._renew_at:
-            self._tell_slow(self._store.renew(self._worker.hostname, received_ids()))
-            self._renew_at = now + RENEW_SECONDS
-        note_successes(self._store)
+    def _look_after_all(self) -> None:
         if self._deadline is not None:
-            return BUSY_SECONDS
-        if now >= self._tell_at:
-            for job in self._store.take_untold():
-                tell_outcome(self._store, job)
-            self._tell_at = now + TELL_SECONDS
-        due = self._store.take_due(queued=messages_in_queue())
-        publish(due.hints)
-        if due.hints or due.next_due == 0.0:
-            return BUSY_SECONDS
-        return min(IDLE_SECONDS, due.next_due or IDLE_SECONDS)
-
-    def _tell_slow(self, slow: set[tuple[str, str]]) -> None:
-        """Most attempts are over before anybody could look: only slow ones are told as STARTED."""
-        for job_id, _ in slow - self._slow:
-            tell_slow(self._store, job_id)
-        self._slow = slow
+            for loop in self._asking:
+                loop.stop()
+            if time.monotonic() >= self._deadline:
+                self._exit_now()
+        for loop in self._loops:
+            loop.check(CHECK_SECONDS)
 
     def _hand_back(self) -> None:
+        store = get_store.__wrapped__()
         try:
-            note_successes(self._store)
-            back = self._store.hand_back(self._worker.hostname, received_ids())
+            note_successes(store)
+            back = store.hand_back(self._hostname, received_ids())
         except StoreUnavailable:
             log.warning("nothing handed back: the leases end by themselves")
         else:
@@ -121,10 +201,17 @@ class Dispatcher(bootsteps.StartStopStep):
 
     def _exit_now(self) -> None:
         """Leave although attempts run: threads cannot be ended, the process can."""
+        self._ended.set()
+        # Whatever hangs below.
+        threading.Timer(HAND_BACK_SECONDS, _end_process).start()
         self._hand_back()
         log.warning("worker stops with attempts under way; others run them again")
-        for child in active_children():
-            child.terminate()
         signals.worker_shutdown.send(sender=None)
         logging.shutdown()
-        os._exit(0)
+        _end_process()
+
+
+def _end_process() -> None:
+    for child in active_children():
+        child.terminate()
+    os._exit(0)

@@ -67,7 +67,7 @@ def find_redis_server() -> str:
     )
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let Linux end this process when the one that started it is gone, even by SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -91,7 +91,7 @@ class Part:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C at the terminal is the stack's to handle, in its order.
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
 
     def wait_for(self, is_ready: Callable[[], bool], what: str = "ready") -> None:

@@ -1,0 +1,81 @@
+"""Beat's scheduler: redbeat's, which stays when Redis is away and goes on when it is back."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import redis
+import structlog
+from kombu.exceptions import OperationalError
+from redbeat.schedulers import RedBeatScheduler, acquire_distributed_beat_lock, get_redis
+
+log = structlog.get_logger("beat")
+
+#: Seconds between attempts while Redis is away.
+PAUSE_SECONDS = 1.0
+_AWAY = (redis.RedisError, OperationalError)
+
+
+class PatientScheduler(RedBeatScheduler):
+    """redbeat's scheduler ends the process at the first error that Redis gives; this one waits.
+
+    The lock may be lost meanwhile: it expired, another beat took it, or the server that took
+    over from a failed one had not heard of it. Then this beat waits until it has the lock again.
+    """
+
+    lock: Any = None
+    _in_trouble = False
+
+    def setup_schedule(self) -> None:
+        """Write the schedule to Redis, as soon as there is one."""
+        while True:
+            try:
+                super().setup_schedule()
+                break
+            except _AWAY as error:
+                self._wait_after(error)
+                time.sleep(PAUSE_SECONDS)
+
+    def tick(self, **options: Any) -> float:
+        """Send what is due; the seconds until the next look."""
+        try:
+            if self.lock_key and self.lock is None:
+                acquire_distributed_beat_lock(SimpleNamespace(scheduler=self))
+            pause = float(super().tick(**options))
+        except _AWAY as error:
+            if isinstance(error, redis.exceptions.LockError):
+                self.lock = None
+            self._wait_after(error)
+            return PAUSE_SECONDS
+        if self._in_trouble:
+            log.info("beat goes on")
+        self._in_trouble = False
+        return pause
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        """Send one task; redbeat tells what went wrong, and goes on with the next."""
+        try:
+            return super().apply_async(*args, **options)
+        except Exception:
+            # After a fail-over it may lead to a server that is a replica now: connect anew.
+            self.connection.collect()
+            for cached in ("connection", "producer", "_maybe_due_kwargs"):
+                self.__dict__.pop(cached, None)
+            raise
+
+    def close(self) -> None:
+        """Give the lock back; it expires by itself if Redis is away."""
+        try:
+            super().close()
+        except redis.RedisError:
+            log.warning("lock not given back: it ends by itself")
+
+    def _wait_after(self, error: Exception) -> None:
+        if not self._in_trouble:
+            # Not its words: redis-py's can go on for a page.
+            log.warning("beat waits", problem=type(error).__name__)
+        self._in_trouble = True
+        # After a fail-over the address may belong to another server.
+        get_redis(self.app).connection_pool.disconnect(inuse_connections=False)

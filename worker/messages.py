@@ -1,0 +1,91 @@
+"""Which messages are looked at, and the one line about those that are not.
+
+A message may come from anybody who can write to the broker, and hold anything: nothing of what is
+in it gets into a log line but the name of the task that it is for.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import structlog
+
+from tasks.pipe import TASK
+
+log = structlog.get_logger("messages")
+
+#: What a sender says of times. A hint is looked at when it comes, whatever the sender's clock
+#: says, and attempts have limits of their own.
+TIMES = ("eta", "expires", "timelimit")
+
+#: What Celery looks at of the other headers.
+_USED = ("task", "shadow", "root_id", "parent_id", "argsrepr", "kwargsrepr", "retries", "group")
+
+#: Of Celery's own tasks, the one that its beat sends if a result backend needs it.
+_BUILT_IN = ("celery.backend_cleanup",)
+
+#: Arguments that are bound already, by position.
+_BOUND = frozenset({"self", "job_id"})
+
+#: Such as ours, Celery's and what people call theirs.
+_TASK = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", re.ASCII)
+_LONGEST_ID = 255
+
+#: Bytes; a hint has some hundreds.
+_MOST = 65_536
+
+
+def problem_with(message: Any) -> str | None:
+    """What is wrong with a message's form, if anything.
+
+    Args:
+        message: a `kombu.Message` that may be anything inside.
+
+    Raises:
+        Exception: of any kind, if its body cannot be decoded.
+    """
+    headers = message.headers
+    if "task" not in headers:
+        return "names no task"
+    task_id = headers.get("id")
+    # Redis takes no other text than this for a key, nor does a log line.
+    if not (isinstance(task_id, str) and task_id.isprintable() and len(task_id) <= _LONGEST_ID):
+        return "has no id"
+    if any(isinstance(headers.get(name), dict | list) for name in _USED):
+        return "has headers of wrong types"
+    if len(message.body or b"") + sum(len(str(headers.get(name))) for name in _USED) > _MOST:
+        return "is too large"
+    task = headers["task"]
+    if isinstance(task, str) and task.startswith("celery.") and task not in _BUILT_IN:
+        return "is for a task that is not used here"
+    match message.payload:
+        # Others may come after it: a later version's.
+        case [[str(job_id), *_], dict(), dict() | None] if task == TASK and job_id != task_id:
+            return "has another id than its job: its lease would not be renewed"
+        case [list(), dict() as named, dict() | None] if not _BOUND & named.keys():
+            return None
+    return "has arguments of wrong types"
+
+
+def log_dropped(problem: str, error: BaseException | None = None, message: Any = None) -> None:
+    """Say that a message was dropped, and why."""
+    about: dict[str, Any] = {"problem": problem}
+    if error is not None:
+        about |= {"error": type(error).__name__, "at": _place(error)}
+    if message is not None:
+        about["bytes"] = len(message.body or b"")
+        task = message.headers.get("task")
+        if isinstance(task, str) and _TASK.fullmatch(task):
+            about["task"] = task
+    log.warning("message dropped", **about)
+
+
+def _place(error: BaseException) -> str:
+    """Where in the code it was raised: what a traceback tells without any content."""
+    trace = error.__traceback__
+    if trace is None:
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}"
