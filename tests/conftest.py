@@ -36,17 +36,26 @@ FAST = {
 }
 
 
+#: Of Celery's settings, those that depend on where its broker and results are.
+CONNECTING = (
+    *("broker_url", "broker_transport_options"),
+    *("result_backend", "result_backend_transport_options"),
+)
+
+
 def use_environment(env: dict[str, str]) -> None:
     """Let this process be a producer of the stack with this environment."""
-    from config.celery_app import app
+    from config.celery_app import app, configuration
 
+    before = app.conf.broker_url  # Celery reads CELERY_BROKER_URL again each time
     os.environ.update(env)
     for cached in (get_settings, get_store, get_sealer, get_api, get_policy):
         cached.cache_clear()
     settings = get_settings()
-    if app.conf.broker_url == settings.broker_url:
+    if before == settings.broker_url:
         return
-    app.conf.update(broker_url=settings.broker_url, result_backend=settings.result_backend)
+    anew = configuration(settings)
+    app.conf.update({name: anew[name] for name in CONNECTING})
     app.conf.update(broker_read_url=None, broker_write_url=None)
     # Celery keeps its connections for the process's life; the tests have several brokers.
     kombu.pools.reset()

@@ -17,7 +17,7 @@ import redis
 from tasks import Webhook, enqueue_webhook
 from worker.stack import Stack
 
-JOBS, RATE, P99_SECONDS, PIPE = 100_000, 5_000, 0.05, 512
+JOBS, RATE, P99_SECONDS, PIPE = 100_000, 5_000, 0.05, 256
 
 
 def webhook(number: int) -> dict[str, str]:

@@ -99,10 +99,16 @@ def claimed(store: JobStore, an_id: str = ID) -> JobRecord:
     return record
 
 
-def fail(store: JobStore, an_id: str = ID, message: str = "The plan does not allow it.") -> None:
+def fail(
+    store: JobStore,
+    an_id: str = ID,
+    message: str = "The plan does not allow it.",
+    failure: str = "PlanLimit",
+    code: str | None = None,
+) -> None:
     record = claimed(store, an_id)
-    error = {"class": "PlanLimit", "code": None, "status": 402, "message": message}
-    entry = {"attempt": 1, "at": record.started_at, "outcome": "PlanLimit", "ms": 250}
+    error = {"class": failure, "code": code, "status": 402, "message": message}
+    entry = {"attempt": 1, "at": record.started_at, "outcome": failure, "ms": 250}
     assert store.finish(record, "FAILURE", error=error, entry={**entry, "message": message})
 
 
@@ -110,7 +116,7 @@ def succeed(store: JobStore, an_id: str = ID) -> None:
     assert store.finish(claimed(store, an_id), "SUCCESS", result={**ORDERS, "outcome": "created"})
 
 
-def at_terminal(*args: str, env: dict[str, str], typed: str = "") -> str:
+def at_terminal(*args: str, env: dict[str, str], typed: str = "", code: int = 0) -> str:
     """What a command shows at a terminal, where `typed` is typed once it asks."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -133,5 +139,5 @@ def at_terminal(*args: str, env: dict[str, str], typed: str = "") -> str:
     except OSError:  # Linux's way to say that the other end was closed
         pass
     os.close(ours)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=30) == code
     return shown.decode()

@@ -5,10 +5,20 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import kombu
+import pytest
+import redis
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from celery.worker.control import Panel
+from kombu.transport.redis import Channel
+from kombu.transport.redis import SentinelTransport as KombusSentinelTransport
+from kombu.transport.redis import Transport as KombusTransport
+from structlog.testing import capture_logs
 
-from config.celery_app import app
+from config.celery_app import QUEUE, app
+from tests.chaos.foreign import message, no_json, no_message
+from worker import celery_internals, control
 from worker.celery_internals import RECONNECT_MOST, QuickConsumer, received_ids
 
 
@@ -46,3 +56,56 @@ def test_the_consumer_connects_through_ensure_connection(monkeypatch: Any) -> No
     quick.ensure_connected(Connection())
     assert seen["interval_max"] == RECONNECT_MOST
     assert app.conf.worker_consumer == "worker.celery_internals:QuickConsumer"
+
+
+@pytest.mark.parametrize(
+    ("url", "transport"),
+    [
+        ("redis://host/0", celery_internals.RedisTransport),
+        ("rediss://host/0?ssl_cert_reqs=required", celery_internals.RedisTransport),
+        ("sentinel://one:26379;sentinel://two:26379", celery_internals.SentinelTransport),
+    ],
+)
+def test_a_brokers_url_leads_to_our_transport(
+    url: str, transport: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # This process may have connected before the worker's modules were loaded.
+    monkeypatch.setattr("kombu.transport._transport_cache", {})
+    options = {"master_name": "main"}
+    connection = kombu.Connection(url, transport_options=options)
+    assert connection.get_transport_cls() is transport
+    assert issubclass(transport, (KombusTransport, KombusSentinelTransport))
+    assert issubclass(transport.Channel, celery_internals._Sturdy)
+
+
+def test_kombu_and_celery_have_the_methods_that_are_put_around() -> None:
+    for name in ("_brpop_read", "_receive_one", "_handle_message"):
+        assert name in vars(Channel)
+    for name in ("task", "message", "invalid_task", "decode_error"):
+        name = f"on_unknown_{name}" if name in {"task", "message"} else f"on_{name}"
+        assert name in vars(Consumer) and name in vars(QuickConsumer)
+    assert "create_task_handler" in vars(Consumer)
+
+
+def test_the_next_message_comes_after_any_that_cannot_be_read(redis_server: str) -> None:
+    bad = {**no_json("hunter2hunter2"), **no_message("hunter2hunter2")}
+    del bad["without headers"], bad["without body"], bad["body of null"]  # kombu takes them
+    seen: list[str] = []
+    connection = kombu.Connection(redis_server, transport=celery_internals.RedisTransport)
+    with redis.Redis.from_url(redis_server) as client, connection:
+        consumer = kombu.Consumer(connection, queues=[kombu.Queue(QUEUE)], accept=["json"])
+        consumer.on_message = lambda one: seen.append(one.headers["id"]) or one.ack()
+        with consumer, capture_logs() as logs:
+            for name, raw in bad.items():
+                client.lpush(QUEUE, raw, message({"id": name}))
+                while name not in seen:
+                    connection.drain_events(timeout=5)
+    assert seen == list(bad)
+    assert [line["event"] for line in logs] == ["message dropped"] * len(bad)
+    assert "hunter2" not in str(logs)
+
+
+def test_the_remote_control_has_our_commands() -> None:
+    assert Panel.data["revoke"] is control.revoke
+    assert Panel.data["terminate"] is control.terminate
+    assert "worker.control" in app.conf.include

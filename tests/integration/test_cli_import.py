@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tasks import enqueue_webhook, get_job
 from tasks.jobs import JobStore
@@ -207,10 +208,15 @@ def test_an_interrupted_import_is_completed_by_the_next(
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A shell lets what it runs in the background ignore it, and so all that this starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     eventually(lambda: sum(store.counts().values()) > 2_000, 30)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    with redis.Redis.from_url(environment["REDIS_URL"]) as client:
+        client.client_pause(1_000, all=False)  # it must not be through before the signal is
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        client.client_unpause()
 
     assert process.returncode == 130
     assert err.startswith("Interrupted after ")

@@ -80,8 +80,8 @@ TRIGGERS = {"data": [{"id": "message_sent", "description": "..."}, {"id": "call_
         ),
         (
             lambda api: api.get_webhook("a", "w", version=None),
-            {"data": [{"data": {**CREATED, "password": PASSWORD}}]},
-            CREATED,
+            {"data": [{"data": {**CREATED, "id": "w", "password": PASSWORD}}]},
+            {**CREATED, "id": "w"},
             ("GET", "/apps/a/webhooks/w", None),
         ),
         (
@@ -124,8 +124,8 @@ TRIGGERS = {"data": [{"id": "message_sent", "description": "..."}, {"id": "call_
         ),
         (
             lambda api: api.get_webhook("a/../b", "w?x#%2e\n", version=None),
-            CREATED,
-            CREATED,
+            {**CREATED, "id": "w?x#%2e\n"},
+            {**CREATED, "id": "w?x#%2e\n"},
             ("GET", "/apps/a%2F..%2Fb/webhooks/w%3Fx%23%252e%0A", None),
         ),
     ],
@@ -193,7 +193,8 @@ def test_the_rate_limit_says_how_long_to_wait(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>", b"\xff", b"[]", b"{}", b"[" * 50_000, b'{"data": {"id": 7}}',
-     json.dumps({"data": {**CREATED, "id": "other"}}).encode()],
+     *(json.dumps({"data": {**CREATED, **other}}).encode()
+       for other in ({"id": "other"}, {"name": "Other"}, {"webhookURL": "https://other.example"}))],
 )  # fmt: skip
 def test_a_success_that_is_not_understood_leaves_the_outcome_unknown(
     stage: Stage, body: bytes
@@ -201,6 +202,12 @@ def test_a_success_that_is_not_understood_leaves_the_outcome_unknown(
     failure = failure_of(stage.api(stage.answering(200, body)))
     assert type(failure) is ApiUnavailable
     assert failure.outcome_unknown
+
+
+def test_an_answer_about_another_webhook_is_not_understood(stage: Stage) -> None:
+    api = stage.api(stage.answering(200, {"data": {**CREATED, "id": "other"}}))
+    with pytest.raises(ApiUnavailable, match="not understood"):
+        api.get_webhook("acme", "orders", version=2)
 
 
 def test_a_deletion_without_success_is_none(stage: Stage) -> None:

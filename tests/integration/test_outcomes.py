@@ -17,7 +17,7 @@ from config.celery_app import app as celery_app
 from tasks import Job, Webhook, enqueue_webhook
 from tasks.actions import cancel_job, retry_job
 from tasks.jobs import JobStore
-from tasks.outcome import tell_outcome
+from tasks.outcome import tell_outcome, tell_retry, tell_slow
 from tasks.record import JobRecord
 from tasks.store import get_store
 from tests.conftest import FAST, SentrySink, eventually, use_environment
@@ -230,3 +230,31 @@ class TestTakenUpAgain:
         assert job.refresh().state == "FAILURE"
         assert job.record.attempt == (3 if how == "retry_failed" else 2)
         assert stored(job).state == "FAILURE"
+
+
+class TestToldByTwoAtOnce:
+    """A worker or a dispatcher tells of a retry while somebody ends the job."""
+
+    @pytest.mark.parametrize("how", ["tell_retry", "tell_slow"])
+    def test_the_end_has_the_last_word(
+        self, store: JobStore, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        job = enqueue_webhook("shop", webhook())
+        record = store.claim(job.id, worker="w", token="t")
+        assert record is not None
+        wait = {"delay": 60.0, "outcome_unknown": False, "uses_attempt": True}
+        store.reschedule(record, error=ERROR, entry={"outcome": "PlanLimit"}, **wait)
+        write = celery_app.backend.store_result
+
+        def late(job_id: str, info: object, state: str, **options: Any) -> None:
+            if state == "RETRY":
+                monkeypatch.setattr(celery_app.backend, "store_result", write)
+                cancel_job(job.id)
+            write(job_id, info, state, **options)
+
+        monkeypatch.setattr(celery_app.backend, "store_result", late)
+        if how == "tell_retry":
+            tell_retry(store, job.refresh().record, Exception("Full."))
+        else:
+            tell_slow(store, job.id)
+        assert stored(job).state == job.refresh().state == "REVOKED"

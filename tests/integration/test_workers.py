@@ -75,6 +75,7 @@ def test_every_pool_works_and_stops_without_loss(
     own: Stack, sandbox: SandboxControl, pool: str
 ) -> None:
     worker = ready(own.start_worker("worker", "--pool", pool, "--concurrency", "4"))
+    assert f"4 ({pool.removesuffix('s')})" in worker.output()
     sandbox.settings(latency=0.02)
     jobs = [outcome.job for outcome in enqueue_webhooks(("shop", orders(n)) for n in range(20))]
     eventually(lambda: len(sandbox.webhooks()) >= 4)
@@ -131,6 +132,29 @@ def test_a_frozen_workers_stale_attempt_changes_nothing(
     eventually(lambda: "stale attempt" in frozen.output() or "reset" in frozen.output())
     assert job.refresh().result == result
     assert job.attempts == 2
+    assert_each_once(sandbox, 1)
+
+
+def test_an_attempt_that_was_frozen_before_its_call_does_not_make_it(
+    own: Stack, sandbox: SandboxControl
+) -> None:
+    frozen = ready(own.start_worker("frozen", COMETCHAT_READ_TIMEOUT="60"))
+    # The first attempt's outcome is unknown, so that the second begins with reading.
+    sandbox.faults(
+        {"kind": "cut", "operation": "create", "times": 1},
+        {"kind": "hold", "when": "after", "operation": "get", "times": 1},
+    )
+    job = enqueue_webhook("shop", orders())
+    sandbox.wait_for_held()
+    frozen.signal(signal.SIGSTOP)
+    second = ready(own.start_worker("second"))
+    assert job.wait(20).state == "SUCCESS"
+    assert second.stop() == 0
+    sandbox.release()
+    frozen.signal(signal.SIGCONT)
+    eventually(lambda: "stale attempt" in frozen.output())
+    assert frozen.stop() == 0
+    assert sandbox.state()["calls_by_operation"]["create"] == 2
     assert_each_once(sandbox, 1)
 
 

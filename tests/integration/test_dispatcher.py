@@ -1,0 +1,71 @@
+"""A worker whose dispatcher hangs stops in time; one that was frozen as a whole just goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tasks import Webhook, enqueue_webhook
+from tasks.jobs import LEASE_SECONDS
+from tests.conftest import FAST, eventually, use_environment
+from worker.sandbox import SandboxControl
+from worker.stack import Stack
+
+ORDERS = Webhook(id="orders", name="Orders", webhook_url="https://shop.example.com/hook")
+
+
+@pytest.fixture
+def own() -> Iterator[Stack]:
+    """A stack of the test's own, whose attempts take longer than a stopping worker has."""
+    with Stack(**FAST, WORKER_SHUTDOWN_SECONDS="2") as stack:
+        stack.env["COMETCHAT_READ_TIMEOUT"] = "60"
+        stack.start_redis()
+        stack.start_sandbox()
+        use_environment(stack.env)
+        yield stack
+
+
+@pytest.mark.parametrize(
+    ("hangs", "state"),
+    [("renew,take_due,take_untold", "RETRY"), ("hand_back", "STARTED")],
+    ids=["every loop", "handing back"],
+)
+def test_told_to_stop_it_is_gone_in_time(own: Stack, hangs: str, state: str) -> None:
+    sandbox = SandboxControl(own.env["COMETCHAT_BASE_URL"])
+    loading = ("-I", "tests.chaos.saboteur")
+    worker = own.start_worker("worker", *loading, SABOTAGE=f"hang:{hangs}")
+    worker.wait_for_line(" ready.")
+    sandbox.faults({"kind": "hold", "when": "after", "times": 1, "operation": "create"})
+    job = enqueue_webhook("shop", ORDERS)
+    sandbox.wait_for_held()
+    eventually(lambda: job.refresh().state == "STARTED")
+    for number in range(1, hangs.count(",") + 2):
+        worker.signal(signal.SIGUSR2)
+        if state == "RETRY":
+            eventually(lambda: worker.output().count("sabotage: hang") == number)  # noqa: B023
+    told = time.monotonic()
+    assert worker.stop() == 0
+    # Two seconds for the attempts, and five for handing back, should that hang too.
+    assert time.monotonic() - told < (6 if state == "RETRY" else 12)
+    assert ("sabotage: hang in hand_back" in worker.output()) == (state == "STARTED")
+    assert job.refresh().state == state
+
+
+def test_the_only_worker_frozen_for_longer_than_a_lease_keeps_what_it_runs(own: Stack) -> None:
+    sandbox = SandboxControl(own.env["COMETCHAT_BASE_URL"])
+    worker = own.start_worker()
+    worker.wait_for_line(" ready.")
+    sandbox.faults({"kind": "hold", "when": "after", "times": 1, "operation": "create"})
+    job = enqueue_webhook("shop", ORDERS)
+    sandbox.wait_for_held()
+    worker.signal(signal.SIGSTOP)
+    time.sleep(LEASE_SECONDS + 1)  # the fault itself
+    worker.signal(signal.SIGCONT)
+    assert enqueue_webhook("other", ORDERS).wait(10).state == "SUCCESS"
+    sandbox.release()
+    assert job.wait(10).state == "SUCCESS"
+    assert job.attempts == 1
+    assert "dispatcher replaced" not in worker.output()

@@ -1,0 +1,23 @@
+"""The list of mutations is kept up with the Lua steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.chaos.mutants import LUA, Mutation, mutations
+from worker.stack import ROOT
+
+
+@pytest.mark.parametrize("mutation", mutations(), ids=lambda one: f"{one.step}: {one.why}")
+def test_each_can_be_made(mutation: Mutation) -> None:
+    text = (ROOT / mutation.file).read_text()
+    assert mutation.applied(text) != text
+    assert all((ROOT / test.partition("::")[0]).exists() for test in mutation.tests)
+
+
+def test_every_step_has_some() -> None:
+    count = Counter(mutation.step for mutation in mutations())
+    assert {path.stem for path in (ROOT / LUA).glob("*.lua")} == set(count)
+    assert min(count.values()) >= 2
