@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: install demo up test lint bench lock clean
+.PHONY: install demo up test lint chaos mutants bench lock clean
 
 install: $(INSTALLED)
 
@@ -19,7 +19,7 @@ up: install  ## the same stack, left running until Ctrl-C
 	@$(BIN)/python -m worker.local up
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .
@@ -27,8 +27,15 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: install  ## import speed and enqueue latency; the sandbox's own speed
+chaos: install  ## break everything, in the long forms, with three seeds; prints a table
+	@$(BIN)/python -m tests.chaos
+
+mutants: install  ## a fault in each Lua step, one at a time, and the test that fails of it
+	@$(BIN)/python -m tests.chaos.mutants
+
+bench: install  ## import speed and enqueue latency, by durability too; the sandbox's own speed
 	$(BIN)/python -m tests.benchmarks.bench_import
+	$(BIN)/python -m tests.benchmarks.bench_durability
 	$(BIN)/python -m tests.benchmarks.bench_sandbox
 
 lock: install  ## compile the .in files anew

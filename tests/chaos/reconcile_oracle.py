@@ -1,0 +1,174 @@
+"""Whether a job's words fit what the API did: the oracle of `tests.chaos.reconcile`.
+
+It looks at the sandbox's log of calls, at the webhooks that the sandbox had before and after each
+of them, and at the plan. How an answer must be read is told by `tests.chaos.plays`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tasks.record import JobRecord
+from tests.chaos.plays import LOST, TRANSIENT, TRUTH
+from tests.chaos.reconcile_world import ASKED, Call, Plan, World
+from worker.sandbox.faults import Rule
+
+COMPARED: Final = ("name", "webhookURL")
+#: What may mean "there is one already".
+PERHAPS_A_DUPLICATE: Final = frozenset({400, 409, 422})
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt: the record before and after it, and its calls."""
+
+    before: JobRecord
+    after: JobRecord
+    calls: list[Call]
+    was_killed: bool
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that happened to one job."""
+
+    plan: Plan
+    world: World
+    attempts: list[Attempt]
+
+    @property
+    def job(self) -> JobRecord:
+        """The record in the end."""
+        return self.attempts[-1].after
+
+
+def judge(story: Story) -> str:
+    """Check the whole story, and say how it ended. Raises `AssertionError`."""
+    for call in (call for attempt in story.attempts for call in attempt.calls):
+        _was_played(call, story)
+    for attempt in story.attempts:
+        _judge_calls(attempt)
+        _judge_end(attempt, story)
+    _judge_the_api(story)
+    shown = json.dumps([story.job.error, story.job.result, *story.job.history])
+    assert [word for word in ("sandbox-key", "sandbox-secret", "Geheim123") if word in shown] == []
+    error = story.job.error or {}
+    return str((story.job.result or {}).get("outcome") or error["class"])
+
+
+def said(call: Call) -> str:
+    """What the client was told: created, found, absent, nothing, or a class of failure."""
+    if call.play.told != TRUTH:
+        return call.play.told
+    status = call.journal["status"]
+    if call.operation == "create":
+        return "created" if status == 200 else "WebhookRejected"
+    return "found" if status == 200 else "absent"
+
+
+def as_asked(webhook: dict[str, Any] | None) -> bool:
+    """Whether this is the webhook that the job is for."""
+    return webhook is not None and not _differing(webhook)
+
+
+def _differing(webhook: dict[str, Any]) -> list[str]:
+    return [name for name in COMPARED if webhook[name] != ASKED[name]]
+
+
+def _was_played(call: Call, story: Story) -> None:
+    """The sandbox saw the call that the client was to make, and answered as the plan says."""
+    entry = call.journal
+    label = Rule(**call.play.rule).label if call.play.rule else None
+    assert entry["operation"] == call.operation
+    assert entry["webhook_id"] == "orders"
+    assert entry["version"] == (story.plan.version or "legacy")
+    assert entry["fault"] == label
+    if call.operation == "get":
+        assert call.before == call.after
+
+
+def _judge_calls(attempt: Attempt) -> None:
+    """What may have had its effect is read back before it is posted again."""
+    operations = [call.operation for call in attempt.calls]
+    assert operations.count("create") <= 1
+    if attempt.before.outcome_unknown and "create" in operations:
+        first = attempt.calls[0]
+        assert (first.operation, said(first)) == ("get", "absent"), "posted without a look"
+
+
+def _judge_end(attempt: Attempt, story: Story) -> None:
+    record = attempt.after
+    if attempt.was_killed:
+        assert record.state == "RETRY"
+        assert record.outcome_unknown
+        return
+    last = attempt.calls[-1]
+    match record.state:
+        case "SUCCESS":
+            result = record.result or {}
+            assert said(last) == {"created": "created", "existed": "found"}[result["outcome"]]
+            assert {name: result[name] for name in ASKED} == ASKED
+            assert as_asked(last.after), f"SUCCESS, but the API has {last.after}"
+        case "RETRY":
+            told = _told_in_the_end(attempt)
+            assert record.error is not None
+            assert record.error["class"] == told
+            assert told in TRANSIENT, f"waits, although {told} is final"
+            if last.operation == "create" and told == LOST:
+                assert record.outcome_unknown, "forgets that the webhook may be there"
+        case "FAILURE":
+            _judge_failure(attempt, story, _told_in_the_end(attempt))
+        case state:
+            raise AssertionError(f"an attempt ends as {state}")
+
+
+def _told_in_the_end(attempt: Attempt) -> str:
+    """What the last call told, or the create before it, if that was looked after in vain."""
+    told = [said(call) for call in attempt.calls]
+    return told[-2] if told[-1] == "absent" else told[-1]
+
+
+def _judge_failure(attempt: Attempt, story: Story, told: str) -> None:
+    error, last = attempt.after.error or {}, attempt.calls[-1]
+    message = error["message"]
+    assert "'orders'" in message and repr(story.world.app_id) in message
+    match error["class"]:
+        case "WebhookConflict":
+            assert told == "found" and last.before is not None
+            named = " and ".join(_differing(last.before))
+            assert named and f"another {named};" in message
+        case "WebhookRejected" | "PlanLimit" as kind:
+            assert told == kind
+            refusal = attempt.calls[-2] if said(last) == "absent" else last
+            assert error["status"] == refusal.journal["status"]
+            if refusal.operation == "get":
+                assert "could not be read" in message, "the look was refused, not the webhook"
+            elif kind == "PlanLimit" or error["status"] in PERHAPS_A_DUPLICATE:
+                assert said(last) == "absent", "refused perhaps as a duplicate, without a look"
+        case "AppNotFound":
+            assert told == "AppNotFound"
+            assert story.plan.app_seconds == 0, "the app may be new yet"
+        case "ApiUnavailable":
+            assert told == LOST
+            assert attempt.after.attempts >= story.plan.attempts
+        case kind:
+            raise AssertionError(f"{kind} ends a job that was told {told}: {message}")
+
+
+def _judge_the_api(story: Story) -> None:
+    """What the API has in the end is what was made last, by the job or by somebody else."""
+    world, plan = story.world, story.plan
+    other = None if plan.version == 2 else 2
+    assert world.at_the_end(plan.version) == world.there
+    assert world.at_the_end(other) == world.in_other
+    effects = world.state["effects"]
+    assert effects.keys() <= {"create"}, "something was changed or deleted"
+    assert effects.get("create", 0) == len(world.made) <= 1 + world.deleted
+    password = hashlib.sha256(b"Geheim123").hexdigest() if plan.password else None
+    for made in world.made:
+        assert as_asked(made)
+        assert (made["enabled"], made["useBasicAuth"]) == (True, plan.password)
+        assert made["password_sha256"] == password

@@ -1,0 +1,89 @@
+"""Clocks that are off by an hour to both sides: Redis's counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import redis
+import time_machine
+
+from tests.chaos.harness import TENTH, Chaos
+from tests.chaos.registry import scenario
+from tests.chaos.scenarios.dispatchers import Appointments, make_due
+from worker.stack import Part
+
+HOUR = 3_600
+
+#: Seconds by which a retry may be later than its time.
+LATE_SECONDS = 5.0
+
+#: The API tells to wait so long, as a date by its own clock.
+RATE_LIMIT_SECONDS = 3.0
+
+
+def _worker(chaos: Chaos, shift: int) -> Part:
+    options = ("-I", "tests.chaos.shifted_clock", "--concurrency", "32")
+    return chaos.worker(*options, wait=False, CLOCK_SHIFT_SECONDS=str(shift))
+
+
+def _beat(chaos: Chaos, name: str, shift: int) -> Part:
+    arguments = ("-m", "tests.chaos.shifted_clock", "-A", "worker", "beat")
+    return chaos.stack.run(f"beat-{name}", *arguments, CLOCK_SHIFT_SECONDS=str(shift))
+
+
+def _feed(chaos: Chaos, jobs: int) -> None:
+    """A third each of producers whose clock is ahead, behind, and right."""
+    for shift in (HOUR, -HOUR, 0):
+        with time_machine.travel(datetime.now(UTC) + timedelta(seconds=shift), tick=True):
+            chaos.feed(jobs // 3)
+
+
+def _judge_retries(chaos: Chaos) -> None:
+    """Whether each attempt ran when the one before had said."""
+    early, late, limited = [], [], 0
+    for record in chaos.records().values():
+        for entry, following in zip(record.history, record.history[1:], strict=False):
+            if "next_try_in" in entry:
+                due = entry["at"] + entry["ms"] / 1000 + entry["next_try_in"]
+                late.append(following["at"] - due)
+                early += [record.id] if late[-1] < -0.1 else []
+            if entry.get("status") == 429:
+                limited += 1
+                waits = entry["next_try_in"]
+                fits = RATE_LIMIT_SECONDS <= waits <= RATE_LIMIT_SECONDS + 6
+                chaos.require(fits, f"waited {waits} s for a rate limit of {RATE_LIMIT_SECONDS} s")
+    chaos.require(limited, "no attempt met the rate limit")
+    chaos.require(not early, f"retried before their time: {early[:3]}")
+    most = max(late, default=0.0)
+    chaos.require(most <= LATE_SECONDS, f"a retry ran {most:.1f} s late")
+    chaos.report.notes.append(f"{len(late)} retries, at most {most:.1f} s late")
+
+
+@scenario("clocks of producer, workers and beat an hour ahead and behind")
+def clocks(chaos: Chaos) -> None:
+    """Jobs and retries run at their times, by Redis's clock."""
+    chaos.start()
+    limit = {"kind": "rate_limit", "headers_style": "retry-after-date"}
+    chaos.sandbox.faults(*TENTH, {**limit, "seconds": RATE_LIMIT_SECONDS, "times": 3})
+    workers = [_worker(chaos, HOUR), _worker(chaos, -HOUR)]
+    for worker in workers:
+        worker.wait_for_line(" ready.")
+    appointments = Appointments(chaos, 0.5, chaos.size(3, 20))
+    beats = (("late", -HOUR), ("early", HOUR))[: chaos.size(1, 2)]
+    for rounds, (name, shift) in enumerate(beats, 1):
+        _feed(chaos, chaos.size(60, 300))
+        beat = _beat(chaos, name, shift)
+        beat.wait_for_line("Acquired lock")
+        with redis.Redis.from_url(chaos.stack.env["REDIS_URL"]) as client:
+            client.delete("webhooks:round:tasks.retry_failed")  # the ten minutes are over
+        make_due("retry_failed")
+        chaos.wait_for(lambda: _rounds(workers) == rounds, 30, "what beat asks for")  # noqa: B023
+        if chaos.long:
+            beat.stop()  # it gives its lock to the next one
+    chaos.drain()
+    appointments.judge(once=False)
+    _judge_retries(chaos)
+
+
+def _rounds(workers: list[Part]) -> int:
+    return sum(worker.output().count('"event": "retry_failed"') for worker in workers)
