@@ -8,7 +8,7 @@ for i = 3, #ARGV do
     give_up_attempt(id, 'handed back', 'its worker was told to stop', 0, ARGV[2])
     back = back + 1
   elseif redis.call('ZREM', PUBLISHED, id) == 1 then
-    redis.call('ZADD', WAITING, stamp(at_once(id)), id)
+    put_first(id)
     back = back + 1
   end
 end

@@ -128,7 +128,7 @@ local function judge_time(id, fields, scores)
       found(id, 'hint lost', '', mend)
       if mend then
         redis.call('ZREM', PUBLISHED, id)
-        wait_until(id, at_once(id))
+        put_first(id)
       end
     end
   end

@@ -57,8 +57,13 @@ local function settle(id, state, lifetime)
   redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id)
 end
 
--- Due at once and before all that wait: it has waited its time already.
-local function at_once(id) return tonumber(redis.call('HGET', record(id), 'created_at') or now) end
+-- It has waited its time already, and goes before all that wait, however long they have: the
+-- longest that a job may wait, and a day.
+local AHEAD = 367 * 86400
+local function put_first(id)
+  local since = tonumber(redis.call('HGET', record(id), 'created_at') or now)
+  redis.call('ZADD', WAITING, stamp(since - AHEAD), id)
+end
 
 -- A running job whose attempt will not report goes back, unless it was cancelled meanwhile.
 local function give_up_attempt(id, outcome, words, delay, lifetime)
@@ -70,6 +75,7 @@ local function give_up_attempt(id, outcome, words, delay, lifetime)
     settle(id, 'REVOKED', lifetime)
   else
     redis.call('HSET', record(id), 'state', 'RETRY')
-    wait_until(id, delay > 0 and now + delay or at_once(id))
+    wait_until(id, now + delay)
+    if delay == 0 then put_first(id) end
   end
 end

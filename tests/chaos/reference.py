@@ -17,6 +17,8 @@ from tests.chaos.predicted import Held, Now, Predicted
 
 #: Seconds in which a worker tells an outcome before another does.
 TELL_SECONDS = 15
+#: Longer than any job waits, in seconds.
+AHEAD = 367 * 86_400
 #: A job that was lost more often than this waits longer each time, up to so many seconds.
 LOST_AT_ONCE, LONGEST_WAIT = 3, 600
 
@@ -157,7 +159,7 @@ class Reference(Predicted):
         """What goes back without a delay has waited its time: it is before all that wait."""
         held = self._end_or_wait(step, job, delay)
         if WAITING in held and not delay:
-            held[WAITING] = held["due_at"] = held["created_at"]
+            held[WAITING] = _ahead(held["created_at"])
         held["unknown"] = "1"
         entry = {"attempt": int(held["attempt"]), "worker": held["worker"], "outcome": outcome}
         _remember(held, entry)
@@ -190,7 +192,7 @@ class Reference(Predicted):
                 self._give_up("hand_back", job, "handed back", 0)
             elif PUBLISHED in held:
                 self._move("hand_back", job, held["state"], WAITING)
-                held[WAITING] = held["created_at"]
+                held[WAITING] = _ahead(held["created_at"])
             else:
                 continue
             back += 1
@@ -248,6 +250,10 @@ class Reference(Predicted):
             _drop(held, "untold")
             if alerted and self.state(job) != NONE:
                 held["alerted"] = alerted
+
+
+def _ahead(since: float) -> float:
+    return type(since)(since - AHEAD)  # an instant of this very step stays one
 
 
 def _drop(held: Held, *names: str) -> None:

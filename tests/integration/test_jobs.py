@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 
+from config.settings import get_settings
 from tasks.errors import JobNotFound
 from tasks.jobs import EXISTS, LEASE_SECONDS, PUBLISHED, WAITING, JobStore
 from tasks.record import JobRecord, NewJob, job_id
@@ -57,8 +58,6 @@ def reschedule(store: JobStore, record: JobRecord, **changes: Any) -> str | None
 
 class TestAdd:
     def test_goes_into_the_pipe_while_there_is_room(self, redis_server: str) -> None:
-        from config.settings import get_settings
-
         store = JobStore(get_settings().redis_url, pipe_size=2, result_ttl=60, patience=1)
         jobs = [new_job(f"w{number}") for number in range(4)]
         assert added(store, *jobs) == [PUBLISHED, PUBLISHED, WAITING, WAITING]
@@ -187,6 +186,14 @@ class TestTakeDue:
         assert record.history[-1]["outcome"] == "lost"
         assert places(client, job) == ["published"]
 
+    def test_a_dead_workers_job_goes_before_all_that_wait(self, client: redis.Redis) -> None:
+        store = JobStore(get_settings().redis_url, pipe_size=1, result_ttl=60, patience=1)
+        first, second = add(store, "first"), add(store, "second")
+        claim(store, first)
+        expire(client, "running", first)
+        client.zadd("webhooks:waiting", {second: store.clock() - 3_600})
+        assert store.take_due(queued=0).hints == [(first, 1)]
+
     def test_renewed_leases_do_not_end(self, store: JobStore, client: redis.Redis) -> None:
         job = add(store)
         claim(store, job)
@@ -202,8 +209,6 @@ class TestTakeDue:
         assert store.take_due(queued=0).hints == [(job, 0)]
 
     def test_never_more_than_the_pipe_holds(self, redis_server: str) -> None:
-        from config.settings import get_settings
-
         store = JobStore(get_settings().redis_url, pipe_size=3, result_ttl=60, patience=1)
         store.add([new_job(f"w{number}") for number in range(10)])
         assert store.take_due(queued=3).hints == []
