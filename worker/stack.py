@@ -6,10 +6,12 @@ free ports of 127.0.0.1; leaving the stack ends every process and removes the fo
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import os
 import platform
+import random
 import shutil
 import signal
 import socket
@@ -30,6 +32,10 @@ HOST = "127.0.0.1"
 #: <sys/prctl.h>
 PR_SET_PDEATHSIG = 1
 
+#: Ports below those that systems give to outgoing connections: a server that was killed finds its
+#: own free when it comes back, and who connects to it meanwhile cannot meet itself there.
+PORTS = range(20_000, 32_768)
+
 #: Seconds that a part may take to start or to end.
 PATIENCE = 30.0
 
@@ -39,10 +45,16 @@ class StackError(RuntimeError):
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine that nobody listens on just now, nor will by chance."""
+    # Not the generator that tests seed: the same ports would come again.
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe:
+            # As a server binds it: what is left of closed connections is no obstacle.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((HOST, port))
+                return port
+    raise StackError(f"No port is free between {PORTS[0]} and {PORTS[-1]}.")
 
 
 def find_redis_server() -> str:
