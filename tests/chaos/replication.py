@@ -147,6 +147,16 @@ class Group:
                 return node
         return None
 
+    def replicas(self) -> int:
+        """How many replicas the primary has that are in step with it."""
+        primary = self.primary()
+        if primary is None:
+            return 0
+        with contextlib.suppress(redis.RedisError):
+            facts = primary.client.info("replication").values()
+            return sum(isinstance(one, dict) and one.get("state") == "online" for one in facts)
+        return 0
+
     def fail(self, how: signal.Signals) -> Node:
         """SIGKILL or SIGSTOP the primary; the server that was it."""
         node = self.primary()

@@ -79,7 +79,8 @@ def dispatcher_dies(chaos: Chaos) -> None:
     steps = STEPS[: chaos.size(2, len(STEPS))]
     worker = _sabotaged(chaos, f"die:{','.join(steps)}")
     deaths, pause = chaos.size(2, 20), chaos.size(1, 2)
-    appointments = Appointments(chaos, 0.5, deaths * pause + 1)
+    # Some of the steps come every few seconds only; until the last one there are jobs to publish.
+    appointments = Appointments(chaos, 0.5, deaths * (pause + 1.5))
     for _ in _sabotages(chaos, worker, deaths, pause):
         pass
     chaos.drain()
