@@ -19,6 +19,7 @@ from config.settings import SettingsError, get_settings
 from tasks.errors import DurabilityUnavailable, StoreUnavailable
 from tasks.store import get_store
 from worker.dispatcher import Dispatcher
+from worker.memory import bound_arenas
 from worker.sentry import start_sentry
 
 __all__ = ["app"]
@@ -51,6 +52,7 @@ def _on_setup_logging(**_: Any) -> None:
 
 @signals.celeryd_init.connect
 def _on_worker_init(**_: Any) -> None:
+    bound_arenas()
     try:
         _settings.require("cometchat_key", "cometchat_secret")
         # Those who enqueue would learn of it one by one. A Redis that is away may come back.
