@@ -48,7 +48,8 @@ def move(db: sqlite3.Connection, password_of: Callable[[str], str | None], most:
     """Make jobs of the oldest rows. Returns how many rows it dealt with; 0 once none is left.
 
     A row that cannot become a job is marked with the reason and is in nobody's way.
-    Raises `StoreUnavailable` or `SealingUnavailable`; the rows that it is about stay.
+    Raises `StoreUnavailable`, of which `NotConfirmed` is one, or `SealingUnavailable`; the rows
+    that it is about stay.
     """
     rows = db.execute(
         "SELECT id, app_id, webhook FROM webhook_outbox WHERE error IS NULL ORDER BY id LIMIT ?",
@@ -65,7 +66,7 @@ def move(db: sqlite3.Connection, password_of: Callable[[str], str | None], most:
     trouble = None
     with db:
         for (row, *_), outcome in zip(rows, outcomes, strict=True):
-            if outcome.job is not None:
+            if outcome.error is None:
                 db.execute("DELETE FROM webhook_outbox WHERE id = ?", (row,))
             elif isinstance(outcome.error, InvalidInput | JobConflict):
                 reason = str(outcome.error)

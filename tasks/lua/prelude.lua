@@ -57,9 +57,9 @@ local function settle(id, state, lifetime)
   redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id)
 end
 
--- It has waited its time already, and goes before all that wait, however long they have: the
--- longest that a job may wait, and a day.
-local AHEAD = 367 * 86400
+-- It has waited its time already, and goes before all that wait; no backlog is older than so many
+-- seconds.
+local AHEAD = 366 * 86400
 local function put_first(id)
   local since = tonumber(redis.call('HGET', record(id), 'created_at') or now)
   redis.call('ZADD', WAITING, stamp(since - AHEAD), id)

@@ -14,7 +14,14 @@ from cryptography.fernet import Fernet
 
 from config.settings import get_settings
 from docs.examples import after_commit, outbox
-from tasks import InvalidInput, SealingUnavailable, StoreUnavailable, Webhook, enqueue_webhook
+from tasks import (
+    InvalidInput,
+    NotConfirmed,
+    SealingUnavailable,
+    StoreUnavailable,
+    Webhook,
+    enqueue_webhook,
+)
 from tasks.jobs import JobStore
 from tasks.sealing import get_sealer
 from tests.chaos.outbox import PASSWORD, URL, Jobs, webhook
@@ -119,6 +126,21 @@ def test_without_redis_no_row_is_marked(db: sqlite3.Connection) -> None:
     with pytest.raises(StoreUnavailable):
         move(db)
     assert count(db, "webhook_outbox WHERE error IS NULL") == 2
+
+
+def test_what_is_not_confirmed_stays_and_is_the_same_job_later(
+    db: sqlite3.Connection, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.sign_up(db, "plain", webhook(1))
+    monkeypatch.setenv("ENQUEUE_DURABILITY", "replicas")  # there is none
+    get_settings.cache_clear()
+    with pytest.raises(NotConfirmed):
+        move(db)
+    assert count(db, "webhook_outbox WHERE error IS NULL") == 1
+    monkeypatch.setenv("ENQUEUE_DURABILITY", "memory")
+    get_settings.cache_clear()
+    assert (move(db), move(db)) == (1, 0)
+    assert [job.app_id for job in store.walk()] == ["plain"]
 
 
 def test_two_movers_at_once_do_no_harm(
