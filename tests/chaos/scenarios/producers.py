@@ -46,13 +46,12 @@ class Kind:
 
 
 KINDS = (
-    Kind("one by one", 10, 1, 6, 60, WIDE),
-    Kind("in bulk", 40, 20, 6, 70, WIDE),
+    Kind("one by one", 10, 1, 6, 62, WIDE),
+    Kind("in bulk", 40, 20, 6, 72, WIDE),
     Kind("in bulk, the pipe full", 40, 20, 3, 20, NARROW),
     Kind("in one call of two steps, dripping", 260, 260, 0, 10, WIDE, drips=True),
     Kind("one by one, fsync", 10, 1, 3, 20, FSYNC, ALWAYS),
     Kind("in bulk, fsync", 40, 20, 2, 16, FSYNC, ALWAYS),
-    Kind("one by one, fsync each second", 2, 1, 0, 4, FSYNC),
 )
 
 
