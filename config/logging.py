@@ -7,7 +7,9 @@ say through the standard library's logging comes out in the same form.
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -31,6 +33,24 @@ _SHARED: list[Any] = [
 ]
 
 
+#: How Redis says that it does not know a command; HELLO comes with the password.
+_ARGUMENTS = re.compile(r",? with args beginning with:.*")
+
+
+def without_arguments(text: str) -> str:
+    """What a Redis server said, without the command's arguments that it repeats."""
+    return _ARGUMENTS.sub("", text)
+
+
+def _all_without_arguments(
+    _: Any, __: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, str) and "with args" in value:
+            event[name] = without_arguments(value)
+    return event
+
+
 def configure_logging(settings: Settings) -> None:
     """Send every log record of this process to standard error, in LOG_FORMAT from LOG_LEVEL up."""
     as_json = settings.log_format == "json" or (
@@ -42,9 +62,11 @@ def configure_logging(settings: Settings) -> None:
         # Its other formatters print local variables.
         else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
-    finish: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if as_json:
-        finish.append(structlog.processors.format_exc_info)
+    finish: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        _all_without_arguments,
+    ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -51,8 +51,19 @@ def bounded(kind: Any) -> Any:
 
 
 class _BoundedConnection:
+    socket_connect_timeout: float | None
+
     def _connect(self) -> Any:
-        return _BoundedSocket(super()._connect())  # type: ignore[misc]
+        usual, left = self.socket_connect_timeout, seconds_left()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        if left != inf:
+            # Each address is tried for so long; most names have two at most.
+            self.socket_connect_timeout = min(usual or inf, left / 2)
+        try:
+            return _BoundedSocket(super()._connect())  # type: ignore[misc]
+        finally:
+            self.socket_connect_timeout = usual
 
 
 class _BoundedSocket:

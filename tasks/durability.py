@@ -9,15 +9,19 @@ when the server has nothing else to do, up to a second before the sync. So it is
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any, Final
 
 import redis
 
 from config.settings import Durability
+from tasks.bounded import seconds_left
 from tasks.errors import DurabilityUnavailable
 
 #: Seconds that a confirmation may take; the append-only file is synced every second.
 CONFIRM_SECONDS: Final = 2.5
+#: Seconds of what is left that the answer itself may take.
+ANSWER_SECONDS: Final = 0.3
 #: With everysec, what is written behind a sync waits for the next one, a second later. A
 #: confirmation that comes within so many seconds of another is none.
 TOO_SOON_SECONDS: Final = 0.3
@@ -25,11 +29,15 @@ TOO_SOON_SECONDS: Final = 0.3
 _NEEDS: Final = "ENQUEUE_DURABILITY=fsync needs"
 
 
-def check_fsync(client: Any, probe: str) -> None:
+def check_fsync(client: Any, probe: str) -> str:
     """Find out whether the server can tell that a write is on its disk; takes up to two seconds.
 
     Args:
-        probe: a key to write, and to delete.
+        probe: how the key begins that is written, and deleted.
+
+    Returns:
+        The run id of the server if it is one whose WAITAOF passed the test. '' if it syncs always,
+        or never, and has not been tested.
 
     Raises:
         DurabilityUnavailable: it cannot; the message has the setting that is missing.
@@ -38,7 +46,7 @@ def check_fsync(client: Any, probe: str) -> None:
         raise DurabilityUnavailable(f"{_NEEDS} Redis's append-only file: set appendonly yes.")
     settings = _append_settings(client)
     if _syncs_always(settings):
-        return
+        return ""
     try:
         client.execute_command("WAITAOF", 0, 0, 1)
     except redis.ResponseError as error:
@@ -48,39 +56,60 @@ def check_fsync(client: Any, probe: str) -> None:
             f"{_NEEDS} a Redis of version 7.2 or later, or Valkey; with this server set "
             "appendfsync always."
         ) from None
-    if settings.get("appendfsync") != "no" and _confirms_too_soon(client, probe):
+    if settings.get("appendfsync") == "no":
+        return ""
+    if _confirms_too_soon(client, probe):
         raise DurabilityUnavailable(
             f"{_NEEDS} a server that confirms what is on its disk; the WAITAOF of this one answers "
             "before: set appendfsync always."
         )
+    return _run_id(client)
 
 
-def is_confirmed(connection: Any, durability: Durability) -> bool:
-    """Whether what this very connection wrote gets where it has to, within CONFIRM_SECONDS."""
-    if durability == "replicas":
-        limit = int(CONFIRM_SECONDS * 1000)
-        return int(connection.execute_command("WAIT", 1, limit)) >= 1
-    # Asked each time: the server may have other settings by now, or be another one.
-    return _syncs_always(_append_settings(connection)) or _is_on_disk(connection)
+def is_confirmed(connection: Any, durability: Durability, tested: str) -> bool:
+    """Whether what this very connection wrote gets where it has to, within CONFIRM_SECONDS.
+
+    Args:
+        tested: what `check_fsync` returned.
+    """
+    try:
+        if durability == "replicas":
+            return int(connection.execute_command("WAIT", 1, _limit())) >= 1
+        # Asked each time: the server may have other settings by now, or be another one.
+        if _syncs_always(_append_settings(connection)):
+            return True
+        return _run_id(connection) == tested and _is_on_disk(connection)
+    except redis.TimeoutError:
+        return False  # it is recorded all the same
+
+
+def _limit() -> int:
+    """Milliseconds for which the server may wait; 0 would be for ever."""
+    return max(1, int(min(CONFIRM_SECONDS, seconds_left() - ANSWER_SECONDS) * 1000))
+
+
+def _run_id(client: Any) -> str:
+    return str(client.info("server")["run_id"])
 
 
 def _is_on_disk(connection: Any) -> bool:
     """Whether the server says so of what this connection wrote."""
     try:
-        limit = int(CONFIRM_SECONDS * 1000)
-        return int(connection.execute_command("WAITAOF", 1, 0, limit)[0]) >= 1
+        return int(connection.execute_command("WAITAOF", 1, 0, _limit())[0]) >= 1
     except redis.ResponseError:
         return False  # no such command, or no append-only file (any more)
 
 
 def _confirms_too_soon(client: Any, probe: str) -> bool:
     """Whether two writes, one behind the other's confirmation, are confirmed by one sync."""
+    # A key of its own: deleting one that another has deleted would be no write.
+    key = f"{probe}:{uuid.uuid4()}"
     with client.client() as one:
-        one.set(probe, "", px=60_000)
+        one.set(key, "", px=60_000)
         if not _is_on_disk(one):
             return False  # each enqueue will say that it is not confirmed
         began = time.monotonic()
-        one.delete(probe)
+        one.delete(key)
         return _is_on_disk(one) and time.monotonic() - began < TOO_SOON_SECONDS
 
 

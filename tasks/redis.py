@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
+from config.logging import without_arguments
 from config.redis_url import read_sentinels
 from config.settings import Durability
 from tasks.bounded import bound, seconds_left, within
@@ -35,7 +36,11 @@ _LUA: Final = Path(__file__).parent / "lua"
 _AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
 #: What a server says that refuses for now: memory or disk full, a replica, still loading.
 _REFUSES: Final = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY)\b")
-_REFUSALS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+_REFUSALS: Final = (
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+)
 
 
 def _client(url: str) -> redis.Redis:
@@ -53,6 +58,8 @@ def _client(url: str) -> redis.Redis:
     if sentinels is None:
         return bound(redis.Redis.from_url(url, **options))
     asked: Any = Sentinel(sentinels.hosts, sentinel_kwargs=sentinels.asking())  # type: ignore[no-untyped-call]
+    for sentinel in asked.sentinels:
+        bound(sentinel)
     login = sentinels.login.options()
     return bound(asked.master_for(sentinels.service, db=sentinels.db, **login, **options))
 
@@ -62,7 +69,7 @@ def _words(error: redis.RedisError) -> str:
         # Its own words go on for a page, with each sentinel's connection in them.
         kinds = sorted(set(re.findall(r"\w+Error\b", str(error))))
         return f"no sentinel knows of a primary; asked, they gave {', '.join(kinds) or 'none'}"
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {without_arguments(str(error))}"
 
 
 class Connection:
@@ -81,7 +88,7 @@ class Connection:
         self.redis = _client(url.get_secret_value())
         self._prefix = prefix
         self._patience = patience
-        self._can_sync = False
+        self._can_sync: str | None = None
         prelude = (_LUA / "prelude.lua").read_text()
         self._steps = {
             path.stem: self.redis.register_script(prelude + path.read_text())
@@ -143,27 +150,33 @@ class Connection:
             with closing(pool.client()) as one:
                 script = self._steps[name]
                 answers = [script(keys=[self._prefix], args=args, client=one) for args in calls]
-                return answers, is_confirmed(one, durability)
+                return answers, is_confirmed(one, durability, self._can_sync or "")
 
-        return self.run(run_all)  # type: ignore[no-any-return]
+        answers, confirmed = self.run(run_all)
+        if not confirmed:
+            self._can_sync = None  # the server may be another one by now
+        return answers, confirmed
 
     def require(self, durability: Durability) -> None:
         """Find out, once, whether the server can confirm this at all.
 
         Whether there is a replica shows when one is waited for. Raises `DurabilityUnavailable`.
         """
-        if durability == "fsync" and not self._can_sync:
-            self.run(check_fsync, self.redis, self._prefix + "probe")
-            self._can_sync = True
+        if durability == "fsync" and self._can_sync is None:
+            self._can_sync = self.run(check_fsync, self.redis, self._prefix + "probe")
 
     def pipelined(self, command: str, keys: Sequence[str]) -> list[Any]:
-        """One command for each key, in one round trip."""
+        """One command for each key, in one round trip; nothing of a key of another type."""
 
         def read() -> Any:
             pipe: Any = self.redis.pipeline(transaction=False)
             for key in keys:
                 pipe.execute_command(command, self._prefix + key)
-            return pipe.execute()
+            answers = pipe.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, redis.RedisError) and "WRONGTYPE" not in str(answer):
+                    raise answer
+            return [None if isinstance(one, redis.RedisError) else one for one in answers]
 
         return self.run(read)  # type: ignore[no-any-return]
 

@@ -162,6 +162,29 @@ class TestFsync:
         serve(*NO_FILE)
         assert "set appendonly yes" in refused("fsync")
 
+    @pytest.mark.usefixtures("patient")
+    def test_is_not_believed_untested_once_the_setting_is_another(self, serve: Serve) -> None:
+        server = serve(*ALWAYS)
+        enqueue_webhook("shop", ORDER, durability="fsync")
+        client_of(server).config_set("appendfsync", "everysec")
+        unconfirmed("fsync")
+        # From then on it is tested: refused, or worth its time.
+        began = time.monotonic()
+        try:
+            enqueue_webhook("shop", ORDER, durability="fsync")
+        except DurabilityUnavailable:
+            return
+        assert time.monotonic() - began > 0.5
+
+    def test_that_is_tested_first_leaves_time_to_say_that_it_is_recorded(
+        self, serve: Serve
+    ) -> None:
+        client = client_of(serve(*NEVER))
+        client.execute_command("ACL", "SETUSER", "default", "-config")  # so that it is tested
+        began = time.monotonic()
+        unconfirmed("fsync")
+        assert time.monotonic() - began < 5
+
     def test_of_a_file_that_nobody_syncs_is_not_confirmed(self, serve: Serve) -> None:
         server = serve(*NEVER)
         assert "append-only file did not confirm" in unconfirmed("fsync")

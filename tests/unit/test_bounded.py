@@ -115,6 +115,24 @@ def test_a_block_has_no_more_time_than_the_one_around_it() -> None:
     assert seconds_left() == float("inf")
 
 
+def test_connecting_has_no_more_time_for_two_addresses_than_is_left() -> None:
+    class Connection:
+        socket_connect_timeout: float | None = 1.5
+
+        def _connect(self) -> float | None:
+            return self.socket_connect_timeout
+
+    one: Any = bounded(Connection)()
+    assert one._connect()._sock == 1.5
+    with within(1.0):
+        assert 0.4 < one._connect()._sock <= 0.5
+    with within(60):
+        assert one._connect()._sock == 1.5
+    with within(0), pytest.raises(TimeoutError):
+        one._connect()
+    assert one.socket_connect_timeout == 1.5
+
+
 def test_a_class_is_bounded_once() -> None:
     kind = bounded(redis.Connection)
     assert kind is not redis.Connection

@@ -24,8 +24,8 @@ class Server:
         self._told = {"appendfsync": "everysec"} if told is None else told
         self.keys: set[str] = set()
 
-    def info(self, _: str) -> dict[str, int]:
-        return {"aof_enabled": 1}
+    def info(self, _: str) -> dict[str, Any]:
+        return {"aof_enabled": 1, "run_id": "this one"}
 
     def config_get(self, _: str) -> dict[str, str]:
         if isinstance(self._told, Exception):
@@ -42,12 +42,13 @@ class Server:
         pass
 
     def set(self, key: str, _: str, *, px: int) -> None:
+        assert 0 < px <= 60_000
         self.now += 0.01
         self.keys.add(key)
 
     def delete(self, key: str) -> None:
         self.now += 0.01
-        self.keys.discard(key)
+        self.keys.remove(key)
 
     def execute_command(self, *args: Any) -> list[int]:
         self.now += 0.01
@@ -56,18 +57,23 @@ class Server:
         return [1, 0]
 
 
-def check(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def check(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("time.monotonic", lambda: server.now)
-    check_fsync(server, "probe")
+    tested = check_fsync(server, "probe")
     assert not server.keys
+    return tested
 
 
 @pytest.mark.parametrize("sync", [0.0, 0.005, 0.3, 0.9])
 def test_one_that_waits_for_the_sync_is_trusted(
     sync: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check(Server(sync=sync), monkeypatch)
-    check(Server(sync=sync, told=redis.exceptions.NoPermissionError("config")), monkeypatch)
+    for told in (None, redis.exceptions.NoPermissionError("config")):
+        server = Server(sync=sync, told=told)
+        tested = check(server, monkeypatch)
+        assert tested == "this one"
+        assert is_confirmed(server, "fsync", tested)
+        assert not is_confirmed(server, "fsync", "another server")
 
 
 def test_one_that_answers_before_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,5 +84,7 @@ def test_one_that_answers_before_is_not(monkeypatch: pytest.MonkeyPatch) -> None
 def test_one_that_always_syncs_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
     server = Server(answers_early=True, told=told)
-    check(server, monkeypatch)
-    assert is_confirmed(server, "fsync")
+    tested = check(server, monkeypatch)
+    assert is_confirmed(server, "fsync", tested)
+    told["appendfsync"] = "everysec"
+    assert not is_confirmed(Server(told=told), "fsync", tested)

@@ -162,3 +162,21 @@ for name in ("urllib3.connectionpool", "kombu.transport", "redis", "celery.worke
     logging.getLogger(name).warning("heard")
 """
     assert [line["event"] for line in lines_of(script, LOG_LEVEL="debug")] == ["heard"] * 4
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_command_that_redis_does_not_know_is_shown_without_its_password(form: str) -> None:
+    """As servers of all ages tell of it: HELLO comes with the password."""
+    script = """
+said = "unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `s3\\"cret`, "
+logging.getLogger("celery").error("Cannot connect to %s: %s.", "redis://a", said)
+log.warning("dispatcher waits", problem="ResponseError: " + said.replace("`", "'"))
+try:
+    raise ValueError(said)
+except ValueError:
+    log.exception("it failed")
+"""
+    _, stderr = output_of(script, LOG_FORMAT=form)
+    assert "cret" not in stderr
+    assert "AUTH" not in stderr
+    assert stderr.count("HELLO") == 3
