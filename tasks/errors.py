@@ -54,6 +54,10 @@ class StoreUnavailable(WebhookJobError):
     """Redis cannot be reached or refuses writes; nothing was half-done, repeating is harmless."""
 
 
+class RecordUnreadable(WebhookJobError):
+    """A job's record in Redis is damaged; it was left as it is."""
+
+
 class NotConfirmed(StoreUnavailable):
     """The job is recorded in Redis, but not confirmed to be as durable as asked.
 

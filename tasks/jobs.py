@@ -16,7 +16,7 @@ Keys, all under `webhooks:`
     untold      zset    id -> time at which its outcome, if its worker has not told it to the
                         result backend and Sentry by then, is told by another
     round:<name> string ends by itself: a round of this name began less than its time ago
-    probe       string  deleted at once: `tasks/durability.py` tries the server with it
+    probe:<any> string  deleted at once: `tasks/durability.py` tries the server with it
 
 An unfinished job is in exactly one of waiting, published and running.
 
@@ -40,7 +40,7 @@ from pydantic import SecretStr
 
 from config.settings import Durability
 from tasks.errors import JobNotFound
-from tasks.record import Added, Due, JobRecord, NewJob, is_known
+from tasks.record import Added, Due, JobRecord, NewJob, is_known, read_all
 from tasks.redis import Connection
 from tasks.states import PLACES
 
@@ -117,18 +117,21 @@ class JobStore:
         return added, confirmed
 
     def get(self, job_id: str) -> JobRecord:
-        """Read one record. Raises `JobNotFound`."""
-        found = self.get_many([job_id])
-        if not found:
+        """Read one record. Raises `JobNotFound`, or `RecordUnreadable` if it is damaged."""
+        [fields] = self._pipelined("HGETALL", [f"job:{job_id}"])
+        if not is_known(fields):
             raise JobNotFound(f"There is no job {job_id}: never enqueued, or ended and pruned.")
-        return found[0]
+        return JobRecord.read(job_id, fields)
 
     def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
-        """Read the records that exist, in the order asked for; not those of a later layout."""
+        """Read the records that exist, in the order asked for.
+
+        Those of a later layout are left out, and damaged ones, of which a log line tells.
+        """
         found: list[JobRecord] = []
         for ids in slices(job_ids):
             hashes = self._pipelined("HGETALL", [f"job:{job_id}" for job_id in ids])
-            found += [JobRecord.read(i, h) for i, h in zip(ids, hashes, strict=True) if is_known(h)]
+            found += read_all(zip(ids, hashes, strict=True))
         return found
 
     def walk(
@@ -209,10 +212,11 @@ class JobStore:
             return None
         return JobRecord.read(job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
 
-    def holds(self, record: JobRecord) -> bool:
-        """Whether this attempt is its job's current one."""
+    def holds(self, record: JobRecord) -> JobRecord | None:
+        """The job as it is now if this attempt is its current one, else nothing."""
+        current = "STARTED", record.attempt, record.token
         found = self.get_many([record.id])
-        return any((now.state, now.attempt) == ("STARTED", record.attempt) for now in found)
+        return next((n for n in found if (n.state, n.attempt, n.token) == current), None)
 
     def renew(self, worker: str, job_ids: Sequence[str]) -> set[tuple[str, str]]:
         """Prolong the leases of what this worker runs; (id, attempt) of what is slow."""
@@ -231,27 +235,30 @@ class JobStore:
         outcome_unknown: bool = False,
     ) -> bool:
         """End a job; False if the attempt was stale, and changed nothing."""
-        texts = (json.dumps(part) if part else "" for part in (result, error, entry))
-        rest = record.attempt, state, *texts, self._result_ttl, int(outcome_unknown)
-        return bool(self._step("finish", record.id, *rest))
+        texts = [json.dumps(part) if part else "" for part in (result, error, entry)]
+        fence = record.id, record.attempt, record.token, state
+        return bool(self._step("finish", *fence, *texts, self._result_ttl, int(outcome_unknown)))
 
     def reschedule(
         self,
         record: JobRecord,
         *,
         delay: float,
-        error: Mapping[str, Any],
+        error: Mapping[str, Any] | None,
         entry: Mapping[str, Any],
         outcome_unknown: bool,
         uses_attempt: bool,
     ) -> str | None:
-        """Send a job back to wait for `delay` seconds; RETRY or REVOKED, nothing if stale."""
+        """Send a job back to wait for `delay` seconds; RETRY or REVOKED, nothing if stale.
+
+        Without an `error` the job keeps the one that it had.
+        """
         holds = 0 if uses_attempt else record.holds + 1
         flags = int(outcome_unknown), int(not uses_attempt), holds
-        rest = *flags, json.dumps(error), json.dumps(entry), self._result_ttl
-        return self._step(  # type: ignore[no-any-return]
-            "reschedule", record.id, record.attempt, delay, *rest
-        )
+        texts = json.dumps(error) if error else "", json.dumps(entry)
+        fence = record.id, record.attempt, record.token, delay
+        rest = *flags, *texts, self._result_ttl
+        return self._step("reschedule", *fence, *rest)  # type: ignore[no-any-return]
 
     def hand_back(self, worker: str, job_ids: Sequence[str]) -> int:
         """Give back what a stopping worker runs or has received; how many there were."""

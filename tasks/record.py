@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
+
+from tasks.errors import RecordUnreadable
+
+log = logging.getLogger("tasks")
 
 #: The namespace of job ids; changing it would make every webhook a new job.
 JOB_NAMESPACE: Final = uuid.UUID("6f1f3a43-2f0b-5d0a-9d52-7a1f6e0c9b11")
@@ -27,17 +32,19 @@ class Due(NamedTuple):
     next_due: float | None
 
 
-def is_known(fields: Mapping[str, str]) -> bool:
-    """Whether there is a record, in a layout that this version knows."""
-    return bool(fields) and int(fields.get("v", "0")) <= VERSION
+def is_known(fields: Mapping[str, str] | None) -> bool:
+    """Whether there is a record, damaged or not, in a layout that this version knows."""
+    if fields is None:  # a key that is no hash
+        return True
+    return bool(fields) and not (fields.get("v", "").isdigit() and int(fields["v"]) > VERSION)
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
     """One job. Instants are unix seconds of Redis's clock.
 
-    `attempt` numbers every claim and fences off stale ones; `attempts` counts those that are
-    used up, which a wait for the account is not.
+    `attempt` numbers every claim and, with the claim's `token`, fences off stale ones; `attempts`
+    counts those that are used up, which a wait for the account is not.
     """
 
     id: str
@@ -58,6 +65,7 @@ class JobRecord:
     started_at: float | None = None
     ended_at: float | None = None
     worker: str | None = None
+    token: str = ""
     result: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
     history: tuple[Mapping[str, Any], ...] = ()
@@ -80,8 +88,19 @@ class JobRecord:
         return f"{error.get('class', '')}:{error.get('code') or ''}"
 
     @classmethod
-    def read(cls, job_id: str, fields: Mapping[str, str]) -> Self:
-        """Make a record of the fields of its Redis hash."""
+    def read(cls, job_id: str, fields: Mapping[str, str] | None) -> Self:
+        """Make a record of the fields of its Redis hash. Raises `RecordUnreadable`."""
+        try:
+            return cls._read(job_id, fields or {})
+        except (KeyError, TypeError, ValueError) as error:
+            problem = type(error).__name__
+        raise RecordUnreadable(
+            f"The record of job {job_id} cannot be read ({problem}): see what "
+            "`python -m tasks check` says of it."
+        )
+
+    @classmethod
+    def _read(cls, job_id: str, fields: Mapping[str, str]) -> Self:
         version = fields["webhook_version"]
         return cls(
             id=job_id,
@@ -102,6 +121,7 @@ class JobRecord:
             started_at=_instant(fields.get("started_at")),
             ended_at=_instant(fields.get("ended_at")),
             worker=fields.get("worker"),
+            token=fields.get("token", ""),
             result=_json(fields.get("result")),
             error=_json(fields.get("error")),
             history=tuple(map(json.loads, filter(None, fields.get("history", "").split("\n")))),
@@ -146,6 +166,19 @@ class NewJob:
             sealed_password=self.sealed_password,
             due_at=max(now, self.not_before),
         )
+
+
+def read_all(hashes: Iterable[tuple[str, Mapping[str, str] | None]]) -> Iterator[JobRecord]:
+    """The records of these ids and hashes, without those of a later layout.
+
+    Damaged ones are left out, too; a log line tells of each.
+    """
+    for job_id, fields in hashes:
+        try:
+            if is_known(fields):
+                yield JobRecord.read(job_id, fields)
+        except RecordUnreadable as error:
+            log.warning("%s", error)
 
 
 class Added(NamedTuple):

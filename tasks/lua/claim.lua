@@ -12,7 +12,7 @@ if not hinted and not (due and tonumber(due) <= now) then
 end
 redis.call('ZREM', PUBLISHED, id)
 redis.call('ZREM', WAITING, id)
-if is_newer(id) then
+if is_left_alone(id) then
   -- Out of the pipe, where it would take the place of others.
   redis.call('ZADD', WAITING, stamp(now + LATER), id)
   return false

@@ -1,8 +1,8 @@
 -- Records that ended are deleted. ARGV: ids. A job that is taken up again meanwhile stays.
 local gone = 0
 for _, id in ipairs(ARGV) do
-  local state = redis.call('HGET', record(id), 'state')
-  if is_newer(id) then state = 'known to a later version' end
+  local state = 'is not known'
+  if not is_left_alone(id) then state = redis.call('HGET', record(id), 'state') end
   if not state or state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
     redis.call('DEL', record(id))
     for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, UNTOLD}) do

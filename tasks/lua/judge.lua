@@ -7,8 +7,6 @@
 local mend, source, belongs = ARGV[1] == '1', ARGV[2], cjson.decode(ARGV[3])
 local lifetime, lease, queued = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local unattended, overdue = ARGV[7], now - tonumber(ARGV[8])
--- Ids of expired records stay in the index until the daily `prune`; one day without is no harm.
-local PRUNED_AFTER = 2 * 86400
 -- Where an entry without a record may be; it is reported from the first that has it.
 local SETS = {'index', 'failed', 'untold', 'waiting', 'published', 'running'}
 local PLACES = {'waiting', 'published', 'running', 'failed'}
@@ -59,8 +57,8 @@ local function judge_entries(id, scores)
     local score = scores[name]
     if score then
       first = first or name
-      local expired = score + lifetime <= now
-      local natural = name == 'index' and expired and score + lifetime + PRUNED_AFTER > now
+      -- Ids of expired records stay in the index until the daily `prune`.
+      local natural = name == 'index' and score + lifetime <= now
       if not natural and (name ~= 'untold' or score < overdue) then
         ghosts[#ghosts + 1] = name
       end

@@ -15,10 +15,25 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 -- Rounded down: what is due now must not lie half a millisecond ahead.
 local function stamp(instant) return string.format('%.3f', math.floor(instant * 1000) / 1000) end
 
--- A record of a later layout is left to those who know it: looked at again after so many seconds.
+-- A record of a later layout is left to those who know it, one that cannot be read to a person: they
+-- are looked at again after so many seconds, and are in nobody's way.
 local LATER = 30
-local function is_newer(id)
-  return (tonumber(redis.call('HGET', record(id), 'v') or 0) or 0) > VERSION
+local function is_left_alone(id)
+  local kind = redis.call('TYPE', record(id)).ok
+  if kind ~= 'hash' then return kind ~= 'none' end
+  local has = redis.call('HMGET', record(id), 'v', 'attempt', 'attempts', 'created_at', 'account',
+    'app_id', 'webhook', 'webhook_version')
+  for i = 1, 8 do
+    if not (i < 5 and tonumber(has[i]) or i > 4 and has[i]) then return true end
+  end
+  return tonumber(has[1]) > VERSION
+end
+
+-- The fence: whether this attempt was the last to claim the job. The number alone does not tell:
+-- it begins anew in a job that was forgotten and enqueued again, and after a fail-over.
+local function is_latest(id, attempt, token)
+  local was = redis.call('HMGET', record(id), 'attempt', 'token')
+  return was[1] == attempt and was[2] == token
 end
 
 local function remember(id, entry)

@@ -4,10 +4,13 @@
 redis.call('DEL', KEYS[1] .. 'nothing')
 local long = {}
 for i = 4, #ARGV do
-  local was = redis.call('HMGET', record(ARGV[i]), 'state', 'worker', 'started_at', 'attempt')
+  local was = {}
+  if not is_left_alone(ARGV[i]) then
+    was = redis.call('HMGET', record(ARGV[i]), 'state', 'worker', 'started_at', 'attempt')
+  end
   if was[1] == 'STARTED' and was[2] == ARGV[1] then
     redis.call('ZADD', RUNNING, 'XX', stamp(now + tonumber(ARGV[2])), ARGV[i])
-    if tonumber(was[3]) + tonumber(ARGV[3]) <= now then long[#long + 1] = {ARGV[i], was[4]} end
+    if (tonumber(was[3]) or now) + tonumber(ARGV[3]) <= now then long[#long + 1] = {ARGV[i], was[4]} end
   end
 end
 return long

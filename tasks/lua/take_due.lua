@@ -6,7 +6,7 @@ local size, hint, queued = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3
 local limit = tonumber(ARGV[4])
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LIMIT', 0, limit)) do
-  if is_newer(id) then
+  if is_left_alone(id) then
     redis.call('ZADD', RUNNING, stamp(now + LATER), id)
   else
     local attempts = tonumber(redis.call('HGET', record(id), 'attempts') or 0)
@@ -20,7 +20,8 @@ local taken, attempts = {}, {}
 local function publish(id)
   redis.call('ZADD', PUBLISHED, stamp(now + hint), id)
   taken[#taken + 1] = id
-  attempts[#attempts + 1] = tonumber(redis.call('HGET', record(id), 'attempts') or 0)
+  local used = redis.pcall('HGET', record(id), 'attempts') -- it may be no record at all
+  attempts[#attempts + 1] = type(used) == 'string' and tonumber(used) or 0
 end
 
 -- The queue is first in, first out: what is no longer in it are the oldest of the hints.

@@ -4,7 +4,7 @@ local ids = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', UNTOLD, '-inf', stamp(now), 'LIMIT', 0, ARGV[1])) do
   if redis.call('EXISTS', record(id)) == 1 then
     redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id)
-    if not is_newer(id) then ids[#ids + 1] = id end
+    if not is_left_alone(id) then ids[#ids + 1] = id end
   else
     redis.call('ZREM', UNTOLD, id)
   end

@@ -141,6 +141,18 @@ class TestEnds:
         assert client.hgetall(f"webhooks:job:{job}") == before
         assert store.finish(fresh, "SUCCESS", result={"id": "fresh"})
 
+    def test_an_attempt_of_a_job_that_was_made_anew_is_stale(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        stale = claim(store, add(store))
+        client.flushdb()  # it was forgotten
+        fresh = claim(store, add(store), worker="w2", token="t2")
+        assert (fresh.id, fresh.attempt) == (stale.id, stale.attempt)
+        assert store.holds(stale) is None
+        assert not store.finish(stale, "SUCCESS", result={"id": "stale"})
+        assert reschedule(store, stale) is None
+        assert store.finish(fresh, "SUCCESS", result={"id": "fresh"})
+
 
 class TestReschedule:
     def test_waits_for_its_delay(self, store: JobStore, client: redis.Redis) -> None:

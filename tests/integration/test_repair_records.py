@@ -63,11 +63,11 @@ def test_an_entry_of_a_job_that_never_was(damaged: Damaged, place: str) -> None:
     assert found() == []
 
 
-@pytest.mark.parametrize(("age", "wrong"), [(6 * DAY, True), (8 * DAY, False), (10 * DAY, True)])
+@pytest.mark.parametrize(("age", "wrong"), [(6 * DAY, True), (8 * DAY, False), (400 * DAY, False)])
 def test_the_index_keeps_an_expired_job_until_it_is_pruned(
     damaged: Damaged, age: float, wrong: bool
 ) -> None:
-    """Records of ended jobs live for a week; beat prunes the index daily."""
+    """Records live for a week from their job's end, whenever that was; beat prunes daily."""
     damaged.put("index", "ended", damaged.store.clock() - age)
     assert found() == ([("ended", "no record")] if wrong else [])
     # Elsewhere there must be none, whatever the index says.

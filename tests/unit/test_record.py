@@ -143,6 +143,7 @@ class TestReading:
             "started_at": 1700000100.5,
             "ended_at": 1700000101.0,
             "worker": "worker@host",
+            "token": "of the latest claim",
             "result": {"id": "orders", "outcome": "created"},
             "error": {"class": "PlanLimit", "code": "ERR_PLAN_RESTRICTION", "status": 400},
             "history": (
