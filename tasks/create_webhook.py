@@ -6,9 +6,10 @@ The message holds the job's id and nothing else. All that is known is in the rec
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -21,34 +22,27 @@ from config.celery_app import CONCURRENCY, app
 from config.settings import get_settings
 from tasks.backoff import RetryPolicy
 from tasks.cometchat import CometChat
+from tasks.ensure import ensure
 from tasks.errors import (
     ApiFailure,
-    ApiUnavailable,
-    PasswordUnreadable,
-    PlanLimit,
-    SealingUnavailable,
+    RecordUnreadable,
     StoreUnavailable,
-    WebhookConflict,
     WebhookJobError,
-    WebhookNotFound,
-    WebhookRejected,
     WorkerCrashed,
 )
 from tasks.jobs import LEASE_SECONDS, JobStore
 from tasks.outcome import error_of, tell_outcome, tell_retry
 from tasks.record import JobRecord
-from tasks.sealing import get_sealer
 from tasks.signals import bug_found
 from tasks.store import WORKER_PATIENCE, get_store
-from tasks.webhook import Webhook
 
 log = structlog.get_logger("tasks")
 
-#: What may mean "there is one already": no source tells how the API says so.
-PERHAPS_A_DUPLICATE = frozenset({400, 409, 422})
-
 #: So many attempts that end with their worker are no accident.
 LOST_IN_A_ROW = 3
+
+#: Set once this process has handed back its jobs and ends: no attempt begins, none calls.
+leaving = threading.Event()
 
 #: Within so many seconds of its claim an attempt's lease cannot have ended.
 FRESH_SECONDS = LEASE_SECONDS / 2
@@ -63,17 +57,26 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     if not isinstance(job_id, str):
         log.warning("foreign message dropped", task_id=self.request.id)
         raise Ignore
+    if leaving.is_set():
+        raise Ignore  # the job was handed back, message and all
     store = get_store(WORKER_PATIENCE)
     started = time.monotonic()  # before the claim, whose answer may take its time
-    job = store.claim(job_id, worker=self.request.hostname, token=uuid.uuid4().hex)
+    try:
+        job = store.claim(job_id, worker=self.request.hostname, token=uuid.uuid4().hex)
+    except RecordUnreadable as error:
+        log.warning("job left alone", job=job_id, problem=str(error))
+        raise Ignore from None
     if job is None:
         raise Ignore  # done, not due, or somebody else's: this message has nothing to tell
     try:
-        result = ensure(get_api(), job, may_call=partial(is_current, store, job, started))
+        refuse_if_workers_die(job)
+        result = ensure(get_api(), job, before_call=partial(check_current, store, job, started))
     except StoreUnavailable:
         raise  # nothing can be reported either: the lease ends, and the job runs again
     except Superseded:
         raise stale(job, attempt_entry(job, "superseded", started)) from None
+    except Cancelled:
+        raise revoke(store, job, since=started) from None
     except ApiFailure as error:
         failure = error
     except Exception as error:  # noqa: BLE001  a bug must not lose the job: it is told, and retried
@@ -87,97 +90,37 @@ class Superseded(Exception):
     """The attempt was held up so long that its job is another's by now, or has ended."""
 
 
-def ensure(
-    api: CometChat, job: JobRecord, *, may_call: Callable[[], bool] = lambda: True
-) -> dict[str, Any]:
-    """Create the webhook, unless it is there already as asked.
+class Cancelled(Exception):
+    """A person cancelled the job before this attempt made its call."""
 
-    Where an earlier outcome is unknown, and where the API answers what may mean "already
-    there", the webhook is read back first. `may_call` is asked right before the call that
-    creates.
 
-    Raises:
-        Superseded: the attempt may not call any more.
-        WebhookConflict: one with this id exists and differs; nothing was overwritten.
-        ApiFailure: the call failed.
+def check_current(store: JobStore, job: JobRecord, since: float) -> None:
+    """Look whether this attempt still has its job, if that can have changed since its claim.
+
+    One that was frozen may have lost it, one that has read back may have been cancelled meanwhile.
+    Raises `Superseded` or `Cancelled`.
     """
-    if brings_workers_down(job):
+    if leaving.is_set():
+        raise Superseded
+    if time.monotonic() - since < FRESH_SECONDS and not job.outcome_unknown:
+        return
+    now = store.holds(job)
+    if now is None:
+        raise Superseded
+    if now.cancelled:
+        raise Cancelled
+
+
+def refuse_if_workers_die(job: JobRecord) -> None:
+    """Raise `WorkerCrashed` if the last attempts ended with their workers, and all are spent."""
+    last = [entry["outcome"] for entry in job.history[-LOST_IN_A_ROW:]]
+    if last == ["lost"] * LOST_IN_A_ROW and get_policy().is_spent(
+        attempts=job.attempts - 1, age=job.age
+    ):
         raise WorkerCrashed(
             f"Every attempt at webhook {job.webhook_id!r} of app {job.app_id!r} ended with its "
             "worker: look for what stops the workers, then retry the job."
         )
-    if job.outcome_unknown and (found := read_back(api, job)):
-        return found
-    webhook = open_webhook(job)
-    if not may_call():
-        raise Superseded
-    refusal: ApiFailure
-    try:
-        created = api.create_webhook(job.app_id, webhook, version=job.webhook_version)
-    except WebhookRejected as error:
-        if error.status not in PERHAPS_A_DUPLICATE:
-            raise
-        refusal = error
-    except PlanLimit as error:
-        refusal = error  # the app may be full of this webhook, too: a call that came late
-    else:
-        return {**created, "outcome": "created"}
-    if found := read_back(api, job):
-        return found
-    raise refusal
-
-
-def is_current(store: JobStore, job: JobRecord, since: float) -> bool:
-    """Whether this attempt has its job still: one that was frozen may have lost it."""
-    return time.monotonic() - since < FRESH_SECONDS or store.holds(job)
-
-
-def read_back(api: CometChat, job: JobRecord) -> dict[str, Any] | None:
-    """The webhook if the API has it as asked, nothing if it has none with this id."""
-    try:
-        found = api.get_webhook(job.app_id, job.webhook_id, version=job.webhook_version)
-    except WebhookNotFound:
-        return None
-    except ApiFailure as failure:
-        failure.outcome_unknown = False  # reading has no effect to be unsure of
-        if not failure.transient:  # it is the look that was refused, not the webhook
-            failure.args = (f"Whether the webhook exists could not be read: {failure}",)
-        raise
-    if "name" not in found or "webhookURL" not in found:
-        raise ApiUnavailable(
-            f"CometChat's answer about webhook {job.webhook_id!r} of app {job.app_id!r} lacks its "
-            "name or URL: whether it is as asked cannot be told."
-        )
-    differing = [name for name in ("name", "webhookURL") if found.get(name) != job.webhook[name]]
-    if differing:
-        raise WebhookConflict(
-            f"App {job.app_id!r} has a webhook {job.webhook_id!r} with another "
-            f"{' and '.join(differing)}; it was left as it is. Delete or update it at CometChat "
-            "and retry the job, or enqueue under another id."
-        )
-    return {**found, "outcome": "existed"}
-
-
-def open_webhook(job: JobRecord) -> Webhook:
-    """The webhook with its password, for the call alone."""
-    if job.sealed_password is None:
-        return Webhook.parse(job.webhook)
-    try:
-        return Webhook.parse({**job.webhook, "password": get_sealer().open(job.sealed_password)})
-    except SealingUnavailable as error:
-        problem = str(error)
-    raise PasswordUnreadable(
-        f"Webhook {job.webhook_id!r} of app {job.app_id!r} was not created: {problem} "
-        "Then retry the job."
-    )
-
-
-def brings_workers_down(job: JobRecord) -> bool:
-    """Whether the last attempts were lost with their workers, and no more of them are to be."""
-    last = [entry["outcome"] for entry in job.history[-LOST_IN_A_ROW:]]
-    return last == ["lost"] * LOST_IN_A_ROW and get_policy().is_spent(
-        attempts=job.attempts - 1, age=job.age
-    )
 
 
 def succeed(
@@ -226,6 +169,19 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
         return Ignore()
     tell_retry(store, job, failure)
     return Retry(str(failure), exc=failure, when=delay)
+
+
+def revoke(store: JobStore, job: JobRecord, *, since: float) -> Exception:
+    """Record and tell that a job was cancelled before this attempt's call."""
+    entry = attempt_entry(job, "cancelled", since)
+    state = store.reschedule(
+        job, delay=0.0, error=None, entry=entry, outcome_unknown=False, uses_attempt=False
+    )
+    if state != "REVOKED":
+        return stale(job, entry)
+    log.info("attempt", **log_fields(job, entry))
+    tell_outcome(store, ended(job, "REVOKED", entry))
+    return Ignore()
 
 
 def ended(job: JobRecord, state: str, entry: Mapping[str, Any], **outcome: Any) -> JobRecord:

@@ -20,6 +20,7 @@ from billiard import active_children
 from celery import bootsteps, signals
 
 from config.settings import get_settings
+from tasks.create_webhook import leaving
 from tasks.errors import StoreUnavailable
 from tasks.jobs import LEASE_SECONDS, JobStore
 from tasks.outcome import note_successes, tell_outcome, tell_slow
@@ -204,6 +205,9 @@ class Dispatcher(bootsteps.StartStopStep):
         self._ended.set()
         # Whatever hangs below.
         threading.Timer(HAND_BACK_SECONDS, _end_process).start()
+        # What was handed back others may call for at once.
+        leaving.set()
+        _end_children()
         self._hand_back()
         log.warning("worker stops with attempts under way; others run them again")
         signals.worker_shutdown.send(sender=None)
@@ -211,7 +215,11 @@ class Dispatcher(bootsteps.StartStopStep):
         _end_process()
 
 
-def _end_process() -> None:
+def _end_children() -> None:
     for child in active_children():
         child.terminate()
+
+
+def _end_process() -> None:
+    _end_children()
     os._exit(0)

@@ -130,6 +130,24 @@ class TestCancelDuringACall:
         assert webhook["created_by_calls"] == 1
 
 
+def test_cancel_while_the_webhook_is_read_back_prevents_the_call(
+    patient: Stack, worker: Part, sandbox: SandboxControl, app_id: str
+) -> None:
+    sandbox.faults(hold(app_id, operation="get", when="before"))
+    job = enqueue_webhook(app_id, orders(), not_before=get_store().clock() + 1.5)
+    with redis.Redis.from_url(patient.env["REDIS_URL"]) as client:
+        client.hset(f"webhooks:job:{job.id}", "unknown", "1")  # an earlier call may have created it
+    sandbox.wait_for_held()
+    assert cancel_job(job.id).state == "STARTED"
+    sandbox.release()
+    eventually(lambda: job.refresh().state == "REVOKED")
+    assert [entry["outcome"] for entry in job.history] == ["cancelled"]
+    assert "create" not in {
+        call["operation"] for call in sandbox.calls(1000) if call["app_id"] == app_id
+    }
+    eventually(lambda: told(job) == "REVOKED")
+
+
 def test_cancel_before_the_call_prevents_it(
     patient: Stack, worker: Part, sandbox: SandboxControl, app_id: str
 ) -> None:

@@ -1,224 +1,77 @@
-"""`ensure` and what it decides, over an API that is a dictionary."""
+"""What an attempt looks at before it calls, and when attempts are given up."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import threading
+import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
-from pydantic import SecretStr
+from celery.exceptions import Ignore
 
 from tasks import create_webhook
 from tasks.backoff import RetryPolicy
-from tasks.create_webhook import ensure
-from tasks.errors import (
-    AccountRejected,
-    ApiFailure,
-    ApiUnavailable,
-    AppNotFound,
-    PasswordUnreadable,
-    PlanLimit,
-    RateLimited,
-    WebhookConflict,
-    WebhookNotFound,
-    WebhookRejected,
-    WorkerCrashed,
-)
+from tasks.ensure import ensure
+from tasks.errors import WorkerCrashed
 from tasks.record import JobRecord
-from tasks.sealing import Sealer
-from tasks.webhook import Webhook
-
-WEBHOOK = {
-    "id": "orders",
-    "name": "Orders",
-    "webhookURL": "https://shop.example.com/hook",
-    "enabled": True,
-}
-AS_ASKED = {**WEBHOOK, "createdAt": 1700000000}
-OTHER_NAME = {**AS_ASKED, "name": "Invoices"}
-OTHER_URL = {**AS_ASKED, "webhookURL": "https://other.example.com/"}
-
-JOB = JobRecord(
-    id="some-job",
-    state="STARTED",
-    account="default",
-    app_id="shop",
-    webhook=WEBHOOK,
-    webhook_version=2,
-    created_at=1000.0,
-    attempt=1,
-    attempts=1,
-    first_attempt_at=1000.0,
-    started_at=1000.0,
-)
-UNKNOWN = replace(JOB, outcome_unknown=True, attempt=2, attempts=2)
-
-KEY = SecretStr(Fernet.generate_key().decode())
-PASSWORD = SecretStr("hunter2hunter2")
+from tests.unit.test_ensure import UNKNOWN, ScriptedApi
 
 
-Answer = Exception | dict[str, Any]
+class TestBeforeTheCall:
+    JOB = replace(UNKNOWN, state="STARTED", token="t1")
 
+    class Store:
+        """Knows the job as it is by now."""
 
-class ScriptedApi:
-    """Answers creates and reads as it was told, and notes what was asked."""
+        def __init__(self, now: JobRecord | None) -> None:
+            self.now = now
+            self.asked = 0
 
-    def __init__(self, *, create: Answer = WEBHOOK, get: Answer | None = None) -> None:
-        self.answers = {"create": create, "get": get or WebhookNotFound("none")}
-        self.calls: list[str] = []
-        self.sent: list[Webhook] = []
+        def holds(self, _: JobRecord) -> JobRecord | None:
+            self.asked += 1
+            return self.now
 
-    def create_webhook(self, app_id: str, webhook: Webhook, *, version: int | None) -> Any:
-        assert (app_id, webhook.id, version) == ("shop", "orders", 2)
-        self.sent.append(webhook)
-        return self._answer("create")
-
-    def get_webhook(self, app_id: str, webhook_id: str, *, version: int | None) -> Any:
-        assert (app_id, webhook_id, version) == ("shop", "orders", 2)
-        return self._answer("get")
-
-    def _answer(self, operation: str) -> Any:
-        self.calls.append(operation)
-        answer = self.answers[operation]
-        if isinstance(answer, Exception):
-            raise answer
-        return dict(answer)
-
-
-def rejected(status: int) -> WebhookRejected:
-    return WebhookRejected("no", status=status, code="ERR_BAD_REQUEST")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def surroundings() -> Iterator[None]:
-    """The defaults, whatever the environment says."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(create_webhook, "get_policy", RetryPolicy)
-        monkeypatch.setattr(create_webhook, "get_sealer", lambda: Sealer([KEY]))
-        yield
-
-
-DECISIONS = [
-    # the job, what a create and a read answer; then the outcome and the calls that were made
-    (JOB, WEBHOOK, None, "created", "create"),
-    (JOB, ApiUnavailable("away", outcome_unknown=True), AS_ASKED, ApiUnavailable, "create"),
-    (JOB, RateLimited("slow"), AS_ASKED, RateLimited, "create"),
-    (JOB, AccountRejected("who"), AS_ASKED, AccountRejected, "create"),
-    (JOB, AppNotFound("where", status=404), AS_ASKED, AppNotFound, "create"),
-    (JOB, PlanLimit("full", status=400), None, PlanLimit, None),
-    (UNKNOWN, WEBHOOK, AS_ASKED, "existed", "get"),
-    (UNKNOWN, WEBHOOK, None, "created", "get create"),
-    (UNKNOWN, WEBHOOK, OTHER_NAME, WebhookConflict, "get"),
-    (UNKNOWN, WEBHOOK, OTHER_URL, WebhookConflict, "get"),
-    (UNKNOWN, WEBHOOK, ApiUnavailable("away", outcome_unknown=True), ApiUnavailable, "get"),
-    (UNKNOWN, WEBHOOK, RateLimited("slow"), RateLimited, "get"),
-    (UNKNOWN, PlanLimit("full", status=400), None, PlanLimit, None),
-    # A full app may be full of this webhook too: an earlier call took effect late.
-    (JOB, PlanLimit("full", status=400), AS_ASKED, "existed", "create get"),
-    (UNKNOWN, rejected(422), None, WebhookRejected, "get create get"),
-    *[
-        (JOB, rejected(status), *then)
-        for status in (400, 409, 422)
-        for then in [
-            (AS_ASKED, "existed", "create get"),
-            (None, WebhookRejected, "create get"),
-            (OTHER_URL, WebhookConflict, "create get"),
-            (ApiUnavailable("away", outcome_unknown=True), ApiUnavailable, "create get"),
-        ]
-    ],
-    *[(JOB, rejected(status), AS_ASKED, WebhookRejected, "create") for status in (404, 405, 413)],
-]
-
-
-@pytest.mark.parametrize(("job", "create", "get", "outcome", "calls"), DECISIONS)
-def test_the_table(
-    job: JobRecord,
-    create: Answer,
-    get: Answer | None,
-    outcome: str | type[ApiFailure],
-    calls: str | None,
-) -> None:
-    api = ScriptedApi(create=create, get=get)
-    if isinstance(outcome, str):
-        assert ensure(api, job) == {
-            **(WEBHOOK if outcome == "created" else AS_ASKED),
-            "outcome": outcome,
-        }
-    else:
-        with pytest.raises(outcome) as caught:
-            ensure(api, job)
-        assert type(caught.value) is outcome
-        # Only a create leaves something behind to be unsure of.
-        assert caught.value.outcome_unknown is (
-            outcome is ApiUnavailable and api.calls[-1] == "create"
-        )
-    if calls is not None:
-        assert api.calls == calls.split()
-
-
-@pytest.mark.parametrize(
-    ("found", "named"),
-    [
-        (OTHER_NAME, "another name;"),
-        (OTHER_URL, "another webhookURL;"),
-        ({**OTHER_NAME, **OTHER_URL, "name": "Invoices"}, "another name and webhookURL;"),
-    ],
-)
-def test_a_conflict_names_what_differs_but_not_its_values(
-    found: dict[str, Any], named: str
-) -> None:
-    with pytest.raises(WebhookConflict, match=named) as caught:
-        ensure(ScriptedApi(get=found), UNKNOWN)
-    assert "'orders'" in str(caught.value)
-    assert "'shop'" in str(caught.value)
-    assert found["webhookURL"] not in str(caught.value)
-
-
-@pytest.mark.parametrize("missing", ["name", "webhookURL"])
-def test_what_the_api_leaves_out_is_no_conflict(missing: str) -> None:
-    found = {name: value for name, value in AS_ASKED.items() if name != missing}
-    with pytest.raises(ApiUnavailable):
-        ensure(ScriptedApi(get=found), UNKNOWN)
-
-
-class TestPassword:
-    JOB = replace(
-        JOB,
-        webhook={**WEBHOOK, "useBasicAuth": True, "username": "chat"},
-        sealed_password=Sealer([KEY]).seal(PASSWORD),
+    @pytest.mark.parametrize(
+        ("now", "stopped"),
+        [
+            (JOB, None),
+            (replace(JOB, cancelled=True), create_webhook.Cancelled),
+            (None, create_webhook.Superseded),
+        ],
+        ids=["its own", "cancelled", "another's"],
     )
-
-    def test_is_opened_for_the_call_alone(self) -> None:
+    def test_the_job_is_looked_at_after_reading_back(
+        self, now: JobRecord | None, stopped: type[Exception] | None
+    ) -> None:
+        store: Any = self.Store(now)
+        check = partial(create_webhook.check_current, store, self.JOB, time.monotonic())
         api = ScriptedApi()
-        result = ensure(api, self.JOB)
-        [sent] = api.sent
-        assert sent.password == PASSWORD
-        assert sent.wire() == self.JOB.webhook
-        secret = PASSWORD.get_secret_value()
-        assert secret not in json.dumps(result) + repr(sent) + repr(self.JOB)
+        if stopped is None:
+            assert ensure(api, self.JOB, before_call=check)["outcome"] == "created"
+        else:
+            with pytest.raises(stopped):
+                ensure(api, self.JOB, before_call=check)
+            assert "create" not in api.calls
+        assert store.asked == 1
 
-    def test_that_does_not_open_ends_the_job_before_any_call(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        foreign = SecretStr(Fernet.generate_key().decode())
-        for keys, told in [((), "needs SEALING_KEYS"), ((foreign,), "none of SEALING_KEYS")]:
-            monkeypatch.setattr(create_webhook, "get_sealer", lambda keys=keys: Sealer(keys))
-            api = ScriptedApi()
-            with pytest.raises(PasswordUnreadable, match=told) as caught:
-                ensure(api, self.JOB)
-            assert not caught.value.transient
-            assert caught.value.__context__ is None
-            assert api.calls == []
+    def test_a_first_attempt_has_nothing_to_look_at_at_once_and_has_later(self) -> None:
+        first, store = replace(self.JOB, outcome_unknown=False), self.Store(None)
+        asked: Any = store
+        create_webhook.check_current(asked, first, time.monotonic())
+        assert store.asked == 0
+        with pytest.raises(create_webhook.Superseded):
+            create_webhook.check_current(asked, first, time.monotonic() - 60)
 
-    def test_that_does_not_open_is_no_reason_to_say_that_nothing_was_created(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(create_webhook, "get_sealer", lambda: Sealer(()))
-        unknown = replace(self.JOB, outcome_unknown=True)
-        assert ensure(ScriptedApi(get=AS_ASKED), unknown)["outcome"] == "existed"
+    def test_a_process_that_leaves_makes_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(create_webhook, "leaving", threading.Event())
+        create_webhook.leaving.set()
+        store: Any = self.Store(self.JOB)
+        with pytest.raises(create_webhook.Superseded):
+            create_webhook.check_current(store, self.JOB, time.monotonic())
+        with pytest.raises(Ignore):
+            create_webhook.create_webhook("some-job")
 
 
 class TestAttemptsThatEndWithTheirWorker:
@@ -238,13 +91,17 @@ class TestAttemptsThatEndWithTheirWorker:
         ids=["spent", "attempts-left", "time-left", "the-last-one-reported", "only-the-last-one"],
     )
     def test_are_given_up_when_they_are_spent(
-        self, attempts: int, age: float, history: list[dict[str, str]], gives_up: bool
+        self,
+        attempts: int,
+        age: float,
+        history: list[dict[str, str]],
+        gives_up: bool,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(create_webhook, "get_policy", RetryPolicy)
         job = replace(UNKNOWN, attempts=attempts, started_at=1000.0 + age, history=tuple(history))
-        api = ScriptedApi()
         if gives_up:
             with pytest.raises(WorkerCrashed, match="Every attempt"):
-                ensure(api, job)
-            assert api.calls == []
+                create_webhook.refuse_if_workers_die(job)
         else:
-            assert ensure(api, job)["outcome"] == "created"
+            create_webhook.refuse_if_workers_die(job)
