@@ -121,13 +121,14 @@ def take_up(
     spacing: float = 0.0,
 ) -> list[str]:
     """Take ended jobs up again as `JobStore.retry` does, and let the result backend say so."""
-    # First, as a worker may have a job at once.
-    retold(job_ids, "PENDING" if how == "fresh" else "RETRY")
     states = store.retry(job_ids, how=how, due=due, spacing=spacing)
-    # Of those that ended otherwise meanwhile, it has to say that again.
-    others = [one for one, state in zip(job_ids, states, strict=True) if state in ENDED]
-    for job in store.get_many(others):
-        tell_outcome(store, job)
+    waits: Literal["PENDING", "RETRY"] = "PENDING" if how == "fresh" else "RETRY"
+    taken = [one for one, state in zip(job_ids, states, strict=True) if state == waits]
+    retold(taken, waits)
+    # A worker may have run one already, and told its outcome in vain.
+    for job in store.get_many(taken):
+        if job.state in ENDED:
+            tell_outcome(store, job)
     return states
 
 

@@ -158,14 +158,14 @@ class TestAJobThatChangesMeanwhile:
     @pytest.fixture
     def between(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
         def happens(change: Callable[[], object]) -> None:
-            tell = failed_jobs.retold
+            retry = JobStore.retry
 
-            def first_the_other(*args: Any) -> None:
-                monkeypatch.setattr(failed_jobs, "retold", tell)
+            def first_the_other(*args: Any, **options: Any) -> list[str]:
+                monkeypatch.setattr(JobStore, "retry", retry)
                 change()
-                tell(*args)
+                return retry(*args, **options)
 
-            monkeypatch.setattr(failed_jobs, "retold", first_the_other)
+            monkeypatch.setattr(JobStore, "retry", first_the_other)
 
         return happens
 
@@ -180,6 +180,20 @@ class TestAJobThatChangesMeanwhile:
         assert retry_failed_jobs() == 4
         assert states(failed) == ["PENDING", "PENDING", "SUCCESS", "PENDING", "PENDING"]
         assert [AsyncResult(job.id, app=celery_app).state for job in failed] == states(failed)
+
+    def test_one_that_runs_before_it_is_told_has_the_last_word(
+        self, store: JobStore, failed: list[Job], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tell = failed_jobs.retold
+
+        def first_it_runs(*args: Any) -> None:
+            succeed(store, failed[2])
+            tell(*args)
+
+        monkeypatch.setattr(failed_jobs, "retold", first_it_runs)
+        assert retry_failed_jobs() == 5
+        assert [AsyncResult(job.id, app=celery_app).state for job in failed] == states(failed)
+        assert failed[2].refresh().state == "SUCCESS"
 
     def test_one_alone_is_refused(
         self, store: JobStore, failed: list[Job], between: Callable[..., None]
