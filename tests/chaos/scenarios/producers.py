@@ -186,7 +186,7 @@ def _secret(webhook: Webhook) -> dict[str, str]:
     return {"password": webhook.password.get_secret_value()} if webhook.password else {}
 
 
-@scenario("producers killed while they enqueue one by one, in bulk and from a file", seeds=2)
+@scenario("producers killed while they enqueue one by one, in bulk and from a file")
 def producer_killed(chaos: Chaos) -> None:
     """What they had acknowledged exists, nothing is half-written, again completes the rest."""
     chaos.start()

@@ -122,7 +122,8 @@ def redis_refuses(chaos: Chaos) -> None:
     }
     for words, fault in faults.items():
         done = chaos.created()
-        chaos.feed(chaos.size(40, 1_500))
+        # Not so many that a new job would wait for them when the fault is over.
+        chaos.feed(chaos.size(40, 500))
         chaos.wait_for_created(done + 10)
         with fault:
             time.sleep(0.2)  # what Redis had begun is over
