@@ -24,32 +24,6 @@ local function scores_of(id)
   return scores
 end
 
-local function is_json(text)
-  if not text then return true end
-  local fine, value = pcall(cjson.decode, text)
-  return fine and type(value) == 'table'
-end
-
--- What a record's fields lack, if anything.
-local function flaw_of(fields)
-  for _, name in ipairs({'account', 'app_id', 'webhook', 'webhook_version'}) do
-    if not fields[name] then return name .. ' is missing' end
-  end
-  if not belongs[fields.state or ''] then return 'state is none of the states' end
-  for _, name in ipairs({'v', 'created_at', 'attempt', 'attempts'}) do
-    if not tonumber(fields[name]) then return name .. ' is not a number' end
-  end
-  for _, name in ipairs({'holds', 'due_at', 'started_at', 'ended_at', 'first_attempt_at'}) do
-    if fields[name] and not tonumber(fields[name]) then return name .. ' is not a number' end
-  end
-  for _, name in ipairs({'webhook', 'result', 'error'}) do
-    if not is_json(fields[name]) then return name .. ' is not JSON' end
-  end
-  for line in string.gmatch(fields.history or '', '[^\n]+') do
-    if not is_json(line) then return 'history is not JSON' end
-  end
-end
-
 local function judge_entries(id, scores)
   local first
   local ghosts = {}
@@ -156,8 +130,7 @@ local function judge_keeping(id, fields, scores)
 end
 
 local function judge_record(id)
-  local flat, fields = redis.call('HGETALL', record(id)), {}
-  for j = 1, #flat, 2 do fields[flat[j]] = flat[j + 1] end
+  local fields = fields_of(id)
   local flaw = flaw_of(fields)
   if (tonumber(fields.v) or 0) > VERSION then
     return found(id, 'newer', 'version ' .. fields.v, false)

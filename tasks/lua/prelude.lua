@@ -15,18 +15,48 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 -- Rounded down: what is due now must not lie half a millisecond ahead.
 local function stamp(instant) return string.format('%.3f', math.floor(instant * 1000) / 1000) end
 
+local function fields_of(id)
+  local flat, fields = redis.call('HGETALL', record(id)), {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  return fields
+end
+
+local function is_json(text)
+  if not text then return true end
+  local fine, value = pcall(cjson.decode, text)
+  return fine and type(value) == 'table'
+end
+
+local STATES = {PENDING = 1, STARTED = 1, RETRY = 1, SUCCESS = 1, FAILURE = 1, REVOKED = 1}
+
+-- What makes a record unreadable, if anything does.
+local function flaw_of(fields)
+  for _, name in ipairs({'account', 'app_id', 'webhook', 'webhook_version'}) do
+    if not fields[name] then return name .. ' is missing' end
+  end
+  if not STATES[fields.state or ''] then return 'state is none of the states' end
+  for _, name in ipairs({'v', 'created_at', 'attempt', 'attempts'}) do
+    if not tonumber(fields[name]) then return name .. ' is not a number' end
+  end
+  for _, name in ipairs({'holds', 'due_at', 'started_at', 'ended_at', 'first_attempt_at'}) do
+    if fields[name] and not tonumber(fields[name]) then return name .. ' is not a number' end
+  end
+  for _, name in ipairs({'webhook', 'result', 'error'}) do
+    if not is_json(fields[name]) then return name .. ' is not JSON' end
+  end
+  for line in string.gmatch(fields.history or '', '[^\n]+') do
+    if not is_json(line) then return 'history is not JSON' end
+  end
+end
+
 -- A record of a later layout is left to those who know it, one that cannot be read to a person: they
 -- are looked at again after so many seconds, and are in nobody's way.
 local LATER = 30
 local function is_left_alone(id)
   local kind = redis.call('TYPE', record(id)).ok
   if kind ~= 'hash' then return kind ~= 'none' end
-  local has = redis.call('HMGET', record(id), 'v', 'attempt', 'attempts', 'created_at', 'account',
-    'app_id', 'webhook', 'webhook_version')
-  for i = 1, 8 do
-    if not (i < 5 and tonumber(has[i]) or i > 4 and has[i]) then return true end
-  end
-  return tonumber(has[1]) > VERSION
+  local fields = fields_of(id)
+  return flaw_of(fields) ~= nil or tonumber(fields.v) > VERSION
 end
 
 -- The fence: whether this attempt was the last to claim the job. The number alone does not tell:

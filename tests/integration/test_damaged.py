@@ -67,9 +67,8 @@ def test_a_dead_workers_job_stops_no_dispatcher(
     for _ in range(2):
         assert (dead, 1) in store.take_due(queued=0).hints
         expire(client, "published", dead)
-    if damage is not half_a_text:  # what is in a text, a step does not know
-        assert client.dump(key(job)) == before
-        assert client.zscore("webhooks:running", job) > store.clock() + LEASE_SECONDS
+    assert client.dump(key(job)) == before
+    assert client.zscore("webhooks:running", job) > store.clock() + LEASE_SECONDS
 
 
 def test_one_that_waits_stops_no_dispatcher_and_no_worker(
@@ -83,12 +82,8 @@ def test_one_that_waits_stops_no_dispatcher_and_no_worker(
     expire(client, "published", good)
     assert {one for one, _ in store.take_due(queued=0).hints} == {job, good}
     before = client.dump(key(job))
-    try:
-        assert store.claim(job, worker="w1", token="t1") is None
-    except RecordUnreadable:
-        assert damage is half_a_text
-    else:
-        assert client.dump(key(job)) == before
+    assert store.claim(job, worker="w1", token="t1") is None
+    assert client.dump(key(job)) == before
     assert store.hand_back("w1", [job, good]) >= 1
     assert store.renew("w1", [job, good]) == set()
     claim(store, good)
