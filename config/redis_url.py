@@ -108,7 +108,7 @@ def read_sentinels(url: str) -> Sentinels | None:
     form = _FORM.fullmatch(url)
     if form is None:
         raise RedisUrlError(f"must be like {SCHEME}host,host/service: percent-encode the password")
-    if not form["service"]:
+    if not form["service"] or form["service"].isdigit():  # a number is the database's
         raise RedisUrlError("must name the service that the sentinels watch: ...host,host/service")
     db = form["db"] or "0"
     if not re.fullmatch("[0-9]{1,6}", db):

@@ -35,7 +35,15 @@ Durability = Literal["memory", "fsync", "replicas"]
 
 
 class SettingsError(ValueError):
-    """A setting is missing or has a wrong value; the message names all of them."""
+    """A setting is missing or has a wrong value; the message names all of them.
+
+    `problems` has a sentence for each.
+    """
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(f"{name}: {problem}" for name, problem in problems)
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(f"The settings are not right (see .env.example):{lines}")
 
 
 def _split(url: str) -> SplitResult | None:
@@ -198,12 +206,7 @@ class Settings(BaseSettings):
         """Raise `SettingsError` naming each of these settings that is not set."""
         missing = [name.upper() for name in names if not getattr(self, name)]
         if missing:
-            raise SettingsError(_message([(name, "is missing") for name in missing]))
-
-
-def _message(problems: list[tuple[str, str]]) -> str:
-    lines = "".join(f"\n  {name}: {problem}" for name, problem in problems)
-    return f"The settings are not right (see .env.example):{lines}"
+            raise SettingsError([(name, "is missing") for name in missing])
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -219,7 +222,7 @@ def load_settings(**overrides: Any) -> Settings:
             (".".join(map(str, one["loc"][:1])).upper(), one["msg"].removeprefix("Value error, "))
             for one in error.errors(include_url=False, include_input=False)
         ]
-    raise SettingsError(_message(problems))
+    raise SettingsError(problems)
 
 
 @lru_cache(maxsize=1)

@@ -55,12 +55,16 @@ def key() -> None:
 
 def findings() -> Iterator[Finding]:
     """What there is to say, a line each."""
-    settings = get_settings()
+    try:
+        settings = get_settings()
+    except SettingsError as error:
+        yield from (Finding("error", "settings", problem) for problem in error.problems)
+        return
     try:
         settings.require("cometchat_key", "cometchat_secret")
         yield Finding("ok", "settings", "complete")
     except SettingsError as error:
-        yield Finding("error", "settings", " ".join(str(error).split()))
+        yield from (Finding("error", "settings", problem) for problem in error.problems)
     if not settings.sealing_keys:
         yield Finding("warning", "SEALING_KEYS", "not set: webhooks with basic auth are refused")
     yield from _redis_findings(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,31 @@ def test_a_mistake_is_a_finding(
     assert code == 1
     assert words in shown
     assert "geheim" not in shown and "schl" not in shown
+
+
+def test_each_setting_that_is_none_is_a_finding(stack: Stack) -> None:
+    code, shown = check(stack, REDIS_URL="foo", ENQUEUE_DURABILITY="disk", SEALING_KEYS="short")
+    assert code == 1
+    lines = shown.splitlines()
+    assert len(lines) == 3
+    for line, name in zip(lines, ("REDIS_URL", "ENQUEUE_DURABILITY", "SEALING_KEYS"), strict=True):
+        assert line.startswith(f"error   settings: {name}: ")
+
+
+@pytest.mark.parametrize("line", (REPOSITORY / "Procfile").read_text().splitlines())
+def test_the_procfile_runs_as_it_stands(stack: Stack, line: str) -> None:
+    """Its commands as a platform finds them, with nothing on Python's path."""
+    command = line.partition(": ")[2].partition("--port")[0]
+    env = {name: value for name, value in stack.env.items() if name != "PYTHONPATH"}
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    if not command.startswith("python"):
+        command += " --help"  # for which Celery loads the app, too
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=REPOSITORY,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
