@@ -27,9 +27,14 @@ class PatientScheduler(RedBeatScheduler):
 
     lock: Any = None
     _in_trouble = False
+    _is_set_up = True
 
     def setup_schedule(self) -> None:
         """Write the schedule to Redis, as soon as there is one."""
+        if not PatientScheduler._is_set_up:
+            # Told to stop meanwhile: Celery's handler wants a scheduler, to save what it knows.
+            raise SystemExit
+        PatientScheduler._is_set_up = False
         while True:
             try:
                 super().setup_schedule()
@@ -37,6 +42,7 @@ class PatientScheduler(RedBeatScheduler):
             except _AWAY as error:
                 self._wait_after(error)
                 time.sleep(PAUSE_SECONDS)
+        PatientScheduler._is_set_up = True
 
     def tick(self, **options: Any) -> float:
         """Send what is due; the seconds until the next look."""

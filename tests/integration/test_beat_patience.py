@@ -56,3 +56,11 @@ def test_beat_stays_and_goes_on() -> None:
         server.kill()
         assert beat.stop() == 0
         assert "Traceback" not in beat.output()
+
+
+def test_beat_that_never_met_redis_stops_when_told_to() -> None:
+    with Stack(COMETCHAT_BASE_URL="http://127.0.0.1:1") as stack:
+        stack.env["REDIS_URL"] = f"redis://{HOST}:{free_port()}/0"
+        beat = stack.celery("beat", "beat")
+        beat.wait_for_line("beat waits")
+        assert beat.stop() == 0
