@@ -57,6 +57,12 @@ class StoreUnavailable(WebhookJobError):
 class RecordUnreadable(WebhookJobError):
     """A job's record in Redis is damaged; it was left as it is."""
 
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The record of job {job_id} is damaged and was left as it is: `python -m tasks check` "
+            "says what is wrong with it, and what to do."
+        )
+
 
 class NotConfirmed(StoreUnavailable):
     """The job is recorded in Redis, but not confirmed to be as durable as asked.
@@ -69,7 +75,8 @@ class NotConfirmed(StoreUnavailable):
         super().__init__(
             f"Recorded, not confirmed: job {job.id} (webhook {job.record.webhook_id!r} of app "
             f"{job.record.app_id!r}) is in Redis, but {where} did not confirm it in time. "
-            "Repeat it to be sure; it is the same job."
+            "Repeat it to be sure, it is the same job; `python -m worker check` tells whether the "
+            "server can confirm it at all."
         )
         self.job = job
 

@@ -60,7 +60,7 @@ OVERDUE_SECONDS: Final = 5.0
 STEP_LIMIT: Final = 250
 
 #: What `add` says of each job.
-PUBLISHED, WAITING, EXISTS = "published", "waiting", "exists"
+PUBLISHED, WAITING, EXISTS, DAMAGED = "published", "waiting", "exists", "damaged"
 
 
 def slices(items: Sequence[T], size: int = STEP_LIMIT) -> Iterator[Sequence[T]]:
@@ -95,8 +95,9 @@ class JobStore:
     ) -> tuple[list[Added], bool]:
         """Write the records of new jobs; those that exist stay as they are.
 
-        Each comes back with its record and place: PUBLISHED (send its message), WAITING, EXISTS.
-        And whether all of them are as durable as asked; they are recorded either way.
+        Each comes back with its record and place: PUBLISHED (send its message), WAITING, EXISTS
+        or DAMAGED (it exists, and is left as it is). And whether all of them are as durable as
+        asked; they are recorded either way.
         """
         options = self._pipe_size, HINT_SECONDS, int(durability != "memory")
         fields = [[field for job in some for field in job.fields()] for some in slices(jobs)]

@@ -18,12 +18,13 @@ from tasks.errors import (
     InvalidInput,
     JobConflict,
     NotConfirmed,
+    RecordUnreadable,
     SealingUnavailable,
     StoreUnavailable,
     WebhookJobError,
 )
 from tasks.job import Job
-from tasks.jobs import EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
+from tasks.jobs import DAMAGED, EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
 from tasks.pipe import publish
 from tasks.record import Added, JobRecord, NewJob, job_id
 from tasks.sealing import get_sealer
@@ -123,7 +124,11 @@ def enqueue_webhooks(
         DurabilityUnavailable: this Redis cannot give it; nothing was stored.
     """
     durability = durability or get_settings().enqueue_durability
-    instant = _checked_options(webhook_version, not_before, account, durability)
+    items = list(items)
+    try:
+        instant = _checked_options(webhook_version, not_before, account, durability)
+    except InvalidInput as error:
+        raise _merged([error, *_problems_of_one(items)]) from None
     store = get_store()
     drafts = [_draft(item, webhook_version, instant, account) for item in items]
     outcomes: list[Enqueued] = []
@@ -191,7 +196,9 @@ def _enqueue_step(
     return [next(outcomes) if isinstance(draft, NewJob) else draft for draft in drafts]
 
 
-def _draft(item: Any, version: int | None, instant: float, account: str) -> NewJob | Enqueued:
+def _draft(
+    item: Any, version: int | None = 2, instant: float = 0.0, account: str = "default"
+) -> NewJob | Enqueued:
     """The record to write for one item, or why there is none."""
     problem: WebhookJobError
     try:
@@ -200,9 +207,9 @@ def _draft(item: Any, version: int | None, instant: float, account: str) -> NewJ
         problem = InvalidInput("each item must be a pair: (app id, webhook)")
         return Enqueued(None, problem, is_new=False)
     try:
-        checked = webhook if isinstance(webhook, Webhook) else Webhook.parse(webhook)
+        checked = _checked(app_id, webhook)
         return NewJob(
-            id=job_id(account, check_app_id(app_id), checked.id),
+            id=job_id(account, app_id, checked.id),
             not_before=instant,
             account=account,
             app_id=app_id,
@@ -214,10 +221,40 @@ def _draft(item: Any, version: int | None, instant: float, account: str) -> NewJ
         return Enqueued(None, error, is_new=False)
 
 
+def _checked(app_id: object, webhook: Any) -> Webhook:
+    """The webhook. Raises `InvalidInput` naming every bad field, a bad app id among them."""
+    bad: list[InvalidInput] = []
+    try:
+        check_app_id(app_id)
+    except InvalidInput as error:
+        bad.append(error)
+    try:
+        checked = webhook if isinstance(webhook, Webhook) else Webhook.parse(webhook)
+    except InvalidInput as error:
+        bad.append(error)
+    if bad:
+        raise _merged(bad)
+    return checked
+
+
+def _problems_of_one(items: Sequence[Any]) -> Sequence[InvalidInput]:
+    """What is wrong with an item that is enqueued alone, to be told with all else."""
+    draft = _draft(items[0]) if len(items) == 1 else None
+    wrong = draft.error if isinstance(draft, Enqueued) else None
+    return [wrong] if isinstance(wrong, InvalidInput) else []
+
+
+def _merged(errors: Sequence[InvalidInput]) -> InvalidInput:
+    problems = {name: words for error in errors for name, words in error.problems.items()}
+    return InvalidInput("; ".join(map(str, errors)), problems)
+
+
 def _enqueued(
     store: JobStore, unconfirmed: Durability | None, asked: NewJob, added: Added
 ) -> Enqueued:
     """The job for what was asked, unless it was asked before with other values."""
+    if added.place == DAMAGED:
+        return Enqueued(None, RecordUnreadable(asked.id), is_new=False)
     record, is_new = added.record, added.place != EXISTS
     try:
         differing = () if is_new else _differences(asked, record)

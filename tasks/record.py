@@ -92,12 +92,9 @@ class JobRecord:
         """Make a record of the fields of its Redis hash. Raises `RecordUnreadable`."""
         try:
             return cls._read(job_id, fields or {})
-        except (KeyError, TypeError, ValueError) as error:
-            problem = type(error).__name__
-        raise RecordUnreadable(
-            f"The record of job {job_id} cannot be read ({problem}): see what "
-            "`python -m tasks check` says of it."
-        )
+        except (KeyError, TypeError, ValueError):
+            pass
+        raise RecordUnreadable(job_id)
 
     @classmethod
     def _read(cls, job_id: str, fields: Mapping[str, str]) -> Self:

@@ -37,7 +37,7 @@ KINDS: Final = {
     ),
     "untold": (
         "has ended ({}), the result backend does not know, and no worker seems to run",
-        "nothing: start a worker, which tells it",
+        "leaves that to a worker: start one, which tells it",
     ),
     "told too early": ("is to be told as ended, but is {}", "takes that note away"),
     "expires": ("would expire although it is {}", "keeps its record"),
@@ -46,11 +46,12 @@ KINDS: Final = {
     "no record": ("has no record any more, but is in: {}", "takes the entries away"),
     "unreadable": (
         "has a record that cannot be read: {}",
-        "nothing: see HGETALL webhooks:job:<id>",
+        "leaves it alone: look at the key webhooks:job:{id} in Redis, correct or delete it, and "
+        "repair again",
     ),
     "newer": (
         "has a record of a newer program: {}",
-        "nothing: workers of that version see to it",
+        "leaves it alone: workers of that version see to it",
     ),
 }
 
@@ -87,6 +88,7 @@ def find_problems(repair: bool = False) -> Iterator[Problem]:
     Raises `StoreUnavailable` when Redis or the broker cannot be reached.
     """
     store = get_store(WORKER_PATIENCE)
+    store.clock()  # if Redis is away that is to be told, not that the broker is
     queued = _messages_in_queue()
     unattended = _unattended(store, queued)
     for source in SOURCES:
@@ -97,7 +99,8 @@ def find_problems(repair: bool = False) -> Iterator[Problem]:
                 )
                 for job_id, kind, details, mended in findings:
                     problem, remedy = KINDS[kind]
-                    yield Problem(job_id, kind, problem.format(details), remedy, bool(mended))
+                    words = problem.format(details), remedy.replace("{id}", job_id)
+                    yield Problem(job_id, kind, *words, bool(mended))
 
 
 def _unattended(store: JobStore, queued: int) -> str:

@@ -2,15 +2,17 @@
 -- ARGV: pipe size, hint seconds, 1 to write what exists once more (as it is, so that there is
 --   something to confirm), then 7 a job: id, not before (unix, 0 for now), account,
 --   app id, webhook (JSON), sealed password ('' for none), webhook version ('' for legacy).
--- Returns the time and for each: 'published' (the caller sends its message), 'waiting' or 'exists'.
+-- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists'
+--   or 'damaged': it exists, and is left as it is.
 local room = tonumber(ARGV[1]) - redis.call('ZCARD', PUBLISHED)
 local outcomes = {stamp(now)}
 for i = 4, #ARGV, 7 do
   local id, due = ARGV[i], tonumber(ARGV[i + 1])
   local key = record(id)
   if redis.call('EXISTS', key) == 1 then
-    if ARGV[3] == '1' then redis.call('HSET', key, 'app_id', redis.call('HGET', key, 'app_id')) end
-    outcomes[#outcomes + 1] = 'exists'
+    local is_damaged = is_left_alone(id) and not is_newer(id)
+    if ARGV[3] == '1' and not is_damaged then redis.call('HSET', key, 'app_id', redis.call('HGET', key, 'app_id')) end
+    outcomes[#outcomes + 1] = is_damaged and 'damaged' or 'exists'
   else
     if due < now then due = now end
     redis.call('HSET', key, 'v', tostring(VERSION), 'state', 'PENDING', 'account', ARGV[i + 2],

@@ -52,11 +52,14 @@ end
 -- A record of a later layout is left to those who know it, one that cannot be read to a person: they
 -- are looked at again after so many seconds, and are in nobody's way.
 local LATER = 30
+local function is_newer(id)
+  local version = redis.pcall('HGET', record(id), 'v') -- it may be no hash
+  return type(version) == 'string' and (tonumber(version) or 0) > VERSION
+end
 local function is_left_alone(id)
   local kind = redis.call('TYPE', record(id)).ok
   if kind ~= 'hash' then return kind ~= 'none' end
-  local fields = fields_of(id)
-  return flaw_of(fields) ~= nil or tonumber(fields.v) > VERSION
+  return is_newer(id) or flaw_of(fields_of(id)) ~= nil
 end
 
 -- The fence: whether this attempt was the last to claim the job. The number alone does not tell:
