@@ -20,7 +20,7 @@ from tasks.errors import (
 )
 from tasks.job import Job
 from tasks.producer import Enqueued, enqueue_webhook, enqueue_webhooks, get_job
-from tasks.webhook import Webhook
+from tasks.webhook import Webhook, check_app_id
 
 __all__ = [
     "DurabilityUnavailable",
@@ -35,6 +35,7 @@ __all__ = [
     "StoreUnavailable",
     "Webhook",
     "WebhookJobError",
+    "check_app_id",
     "enqueue_webhook",
     "enqueue_webhooks",
     "get_job",

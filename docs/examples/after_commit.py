@@ -10,7 +10,14 @@ import sqlite3
 import sys
 from contextlib import closing
 
-from tasks import StoreUnavailable, Webhook, enqueue_webhook, enqueue_webhooks
+from tasks import (
+    InvalidInput,
+    StoreUnavailable,
+    Webhook,
+    check_app_id,
+    enqueue_webhook,
+    enqueue_webhooks,
+)
 
 #: The sweep looks at shops as young as this: longer than it may ever be off, and shorter than
 #: RESULT_TTL (7 days), for which a job that has ended is remembered.
@@ -33,8 +40,9 @@ def webhook_of(url: str) -> dict[str, str]:
 
 
 def sign_up(db: sqlite3.Connection, app_id: str, url: str) -> None:
-    """Keep a shop, and see to its webhook."""
-    webhook = Webhook.parse(webhook_of(url))  # wrong input is told before anything is written
+    """Keep a shop, and see to its webhook. Raises `InvalidInput` before anything is written."""
+    check_app_id(app_id)
+    webhook = Webhook.parse(webhook_of(url))
     with db:  # one transaction
         db.execute("INSERT INTO shops (app_id, url) VALUES (?, ?)", (app_id, url))
     # A process that dies here leaves a shop without a job, until the next sweep.
@@ -64,7 +72,10 @@ def sweep(db: sqlite3.Connection) -> int:
 if __name__ == "__main__":
     path, command, *arguments = sys.argv[1:]
     with closing(connect(path)) as database:
-        if command == "sign-up":
-            sign_up(database, *arguments)
-        else:
-            print(f"{sweep(database)} jobs were missing")
+        try:
+            if command == "sign-up":
+                sign_up(database, *arguments)
+            else:
+                print(f"{sweep(database)} jobs were missing")
+        except (InvalidInput, StoreUnavailable) as error:
+            sys.exit(str(error))
