@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -39,7 +39,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         code = _exit_code(error)
         if code is None:
             raise
-        _complain(str(error), as_json=as_json)
+        _complain(str(error), as_json=as_json, **_details(error))
     sys.exit(code)
 
 
@@ -52,6 +52,7 @@ def _exit_code(error: Exception) -> int | None:
         (errors.StoreUnavailable, UNREACHABLE),
         (errors.JobNotFound, NOT_DONE),
         (errors.StepRefused, NOT_DONE),
+        (errors.RecordUnreadable, NOT_DONE),
         (TimeoutError, STILL_GOING),
         (errors.WebhookJobError, BAD_INPUT),
         (SettingsError, BAD_INPUT),
@@ -59,8 +60,15 @@ def _exit_code(error: Exception) -> int | None:
     return next((code for kind, code in codes if isinstance(error, kind)), None)
 
 
-def _complain(message: str, *, as_json: bool) -> None:
-    click.echo(json.dumps({"error": message}) if as_json else message, err=True)
+def _details(error: Exception) -> dict[str, Any]:
+    """What a program wants to know besides the words."""
+    if isinstance(error, errors.NotConfirmed):
+        return {"recorded": True, "job": error.job.id}
+    return {}
+
+
+def _complain(message: str, *, as_json: bool, **details: Any) -> None:
+    click.echo(json.dumps({"error": message, **details}) if as_json else message, err=True)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from tasks.commands.retry import retry
 def cli() -> None:
     """Create CometChat webhooks from a queue, and see to their jobs.
 
-    Exit codes: 0 done; 1 a job that was waited for failed, a step was refused, or `check` found
-    what it did not mend; 2 bad input; 3 Redis cannot be used; 4 a job that was waited for goes
-    on; 130 interrupted.
+    Exit codes: 0 done; 1 a job that was waited for failed, a step was refused, `retry --failed`
+    was not told to go on, or `check` found what it did not mend; 2 bad input; 3 Redis cannot be
+    used, or did not confirm; 4 a job that was waited for goes on; 130 interrupted.
     """
 
 

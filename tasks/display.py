@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 import click
@@ -24,8 +25,8 @@ from tasks.store import get_store
 #: Columns of a "terminal" that is a pipe: wide enough for `grep` to find a job on one line.
 PIPE_WIDTH: Final = 2_000
 
-#: Columns from which on a list shows the failures too.
-WIDE: Final = 100
+#: Columns from which on a list shows attempts and times too.
+WIDE: Final = 120
 
 STYLES: Final = {
     "SUCCESS": "bold green",
@@ -54,7 +55,9 @@ def say_job(job: Job, what: str, *, as_json: bool) -> None:
     """What became of a job, on a line."""
     reason = f": {job.error.get('message')}" if job.error and job.state == "FAILURE" else ""
     effect = effect_words(job)
-    message = f"{what}: job {job.id} is {job.state}{reason}{effect and f'. {effect}'}"
+    due = job.record.due_at
+    later = f", due at {_local(due)}" if due and due > get_store().clock() + 1 else ""
+    message = f"{what}: job {job.id} is {job.state}{later}{reason}{effect and f'. {effect}'}"
     say(_plain(message).plain, job.as_json(), as_json=as_json)
 
 
@@ -66,8 +69,8 @@ def effect_words(job: Job) -> str:
         return ""
     if job.effect == "unknown":
         return (
-            "The webhook may exist all the same, as nobody saw how a call for it ended: look for "
-            f"{job.record.webhook_id!r} among the webhooks of app {job.record.app_id!r} at "
+            "The webhook may exist all the same, as no answer says what a call for it did: look "
+            f"for {job.record.webhook_id!r} among the webhooks of app {job.record.app_id!r} at "
             "CometChat."
         )
     return "It created no webhook." if job.state == "REVOKED" else ""
@@ -81,16 +84,20 @@ def show_job(job: Job, *, as_json: bool) -> None:
         console().print(*job_page(job, now=get_store().clock()), sep="\n")
 
 
-def show_jobs(jobs: Iterable[Job], *, as_json: bool) -> None:
-    """A line for each job."""
+def show_jobs(jobs: Iterable[Job], *, limit: int, as_json: bool) -> None:
+    """A line for each job, of `limit` at most, and whether there are more."""
+    found = iter(jobs)
+    shown = list(islice(found, limit))
     if as_json:
-        for job in jobs:
+        for job in shown:
             say("", job.as_json(), as_json=True)
-    elif found := list(jobs):
+    elif shown:
         out = console()
-        out.print(job_table(found, width=out.width))
+        out.print(job_table(shown, width=out.width))
     else:
         click.echo("There are no such jobs.", err=True)
+    if next(found, None):
+        click.echo(f"There are more than these {limit}: see --limit.", err=True)
 
 
 def show_preview(preview: Preview, *, as_json: bool) -> None:
@@ -173,19 +180,25 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
 
 
 def job_table(jobs: Iterable[Job], *, width: int) -> Table:
-    """A row for each job, with its last failure where `width` columns have room for that."""
+    """A row for each job, with attempts and times where `width` columns have room for them."""
+    is_wide = width >= WIDE
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("State", no_wrap=True)
-    table.add_column("Tries", justify="right", no_wrap=True)
     table.add_column("App", overflow="fold")
     table.add_column("Webhook", overflow="fold")
     table.add_column("Job", no_wrap=True)
-    if width >= WIDE:
-        table.add_column("Last failure", no_wrap=True)
+    table.add_column("Last failure", no_wrap=True)
+    for name in ("Tries", "Enqueued", "Ended") if is_wide else ():
+        table.add_column(name, no_wrap=True)
     for job in jobs:
-        cells = (_plain(job.record.app_id), _plain(job.record.webhook_id), job.id)
-        failure = _plain((job.error or {}).get("class"))
-        table.add_row(_state(job), str(job.attempts), *cells, *([failure] if width >= WIDE else []))
+        record = job.record
+        failure = (job.error or {}).get("class")
+        times = map(_local, filter(None, (record.created_at, record.ended_at)))
+        table.add_row(
+            _state(job),
+            *map(_plain, (record.app_id, record.webhook_id, job.id, failure)),
+            *((str(job.attempts), *times) if is_wide else ()),
+        )
     return table
 
 
@@ -225,7 +238,8 @@ def _instant(instant: float, now: float, *, past: str = "") -> str:
 
 
 def _local(instant: float) -> str:
-    return datetime.fromtimestamp(instant).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """To the second, with its offset: as `--since` takes it."""
+    return datetime.fromtimestamp(instant).astimezone().isoformat(timespec="seconds")
 
 
 def _ago(seconds: float) -> str:

@@ -98,8 +98,9 @@ class Job:
         while self.refresh().state not in ENDED:
             left = give_up - time.monotonic()
             if left <= 0:
+                why = f" ({self.error.get('message')})" if self.error else ""
                 raise TimeoutError(
-                    f"Job {self.id} is {self.state} after {timeout:g} s; it goes on."
+                    f"Job {self.id} is {self.state} after {timeout:g} s{why}; it goes on."
                 )
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, POLL_MOST)

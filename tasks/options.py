@@ -78,7 +78,10 @@ class Rate(click.ParamType[float]):
         rate = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/([smh])", str(value))
         if rate is None or not float(rate[1]):
             self.fail(f"{value!r} is not like 5/s, 300/m or 1000/h.")
-        return float(rate[1]) / self.units[rate[2]]
+        per_second = float(rate[1]) / self.units[rate[2]]
+        if per_second * 86_400 < 1:
+            self.fail(f"{value!r} is less than one job a day.")
+        return per_second
 
 
 def _version(_context: click.Context, _option: click.Parameter, value: str) -> int | None:
@@ -177,6 +180,11 @@ def read_password(variable: str | None, *, stdin: bool, prompt: bool) -> str | N
             )
         return password
     if prompt:
+        if not sys.stdin.isatty():
+            raise click.UsageError(
+                "--password-prompt needs a terminal to ask at; use --password-env VAR or "
+                "--password-stdin."
+            )
         return str(click.prompt("Password", hide_input=True, err=True))
     if not stdin:
         return None

@@ -22,7 +22,7 @@ class Selection:
         until: not after this instant.
 
     Of failed jobs the instant is that of the failure, else that of enqueueing. Raises
-    `InvalidInput` if an instant has no time zone.
+    `InvalidInput` if an instant has no time zone, or none can be between the two.
     """
 
     app_id: str | None = None
@@ -36,6 +36,8 @@ class Selection:
             instant = getattr(self, name)
             if isinstance(instant, datetime) and instant.tzinfo is None:
                 raise InvalidInput(f"{name}: must have a time zone", {name: "has no time zone"})
+        if self.begin > self.end:
+            raise InvalidInput("since: must be before until", {"since": "is after until"})
 
     @property
     def begin(self) -> float:

@@ -66,7 +66,9 @@ def up() -> None:
             f"curl {addresses['sandbox']}/_sandbox/state",
         ):
             console.print(f"  {line}", soft_wrap=True)
-        console.print("\nCtrl-C ends everything.")
+        others = " ".join(f"{name}={value}" for name, value in SETTINGS.items())
+        console.print(f"\nQuicker than in production: {others}", soft_wrap=True)
+        console.print("Ctrl-C ends everything.")
         signal.pause()
 
 

@@ -72,7 +72,8 @@ def enqueue(
         raise error
     assert job is not None  # noqa: S101  one of the two is always there
     if wait is None:
-        say_job(job, "Accepted" if is_new else "Was there already", as_json=as_json)
+        what = "Accepted" if is_new else "Was there already, and stays as it was"
+        say_job(job, what, as_json=as_json)
         return 0
     try:
         job.wait(wait)

@@ -27,26 +27,26 @@ def retry(
     yes: bool,
     as_json: bool,
     **filters: Any,
-) -> None:
+) -> int:
     """Take up a failed or cancelled job again, or those that failed, with all attempts anew.
 
-    --failed shows first which jobs that would be, and asks. Where nobody can be asked, nothing
-    is changed without --yes.
+    --failed shows first which jobs that would be, and asks; --since and --until are times of their
+    failures. Where nobody can be asked, nothing is changed without --yes, and the exit code is 1.
     """
     if (job is not None) == failed:
         raise click.UsageError("Give either a JOB, or --failed.")
     if job is None:
-        _retry_failed(rate, yes=yes, as_json=as_json, **filters)
-        return
+        return _retry_failed(rate, yes=yes, as_json=as_json, **filters)
     if yes or rate or any(value is not None for value in filters.values()):
         raise click.UsageError("Only --failed goes with a selection, a rate or --yes.")
     from tasks.actions import retry_job
     from tasks.display import say_job
 
     say_job(retry_job(job), "Taken up again", as_json=as_json)
+    return 0
 
 
-def _retry_failed(rate: float | None, *, yes: bool, as_json: bool, **filters: Any) -> None:
+def _retry_failed(rate: float | None, *, yes: bool, as_json: bool, **filters: Any) -> int:
     from tasks.display import progress, say, show_preview
     from tasks.failed import preview_retry, retry_failed_jobs
     from tasks.selection import Selection
@@ -57,13 +57,13 @@ def _retry_failed(rate: float | None, *, yes: bool, as_json: bool, **filters: An
         preview = preview_retry(selection, rate_per_second=rate)
         show_preview(preview, as_json=as_json)
         if not preview.count:
-            return
+            return 0
         if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
             click.echo("Nothing was changed. To take them up again, add --yes.", err=True)
-            return
+            return 1
         if not click.confirm("Take them up again?"):
             click.echo("Nothing was changed.")
-            return
+            return 1
         # What failed while the question stood is not what was answered.
         selection, total = preview.selection, preview.count
     taken = 0
@@ -82,6 +82,7 @@ def _retry_failed(rate: float | None, *, yes: bool, as_json: bool, **filters: An
         except errors.StoreUnavailable as error:
             raise errors.StoreUnavailable(f"{error} {_so_far(taken)}") from None
     say(f"{taken} failed jobs taken up again", {"retried": taken}, as_json=as_json)
+    return 0
 
 
 def _so_far(taken: int) -> str:

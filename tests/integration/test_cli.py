@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
+import redis
 
 from tasks import enqueue_webhook, get_job
 from tasks.jobs import JobStore
@@ -26,12 +28,18 @@ from tests.integration.commands import (
 run = run_fixture
 
 
+@pytest.fixture(name="client")
+def client_fixture(redis_server: str) -> Any:
+    return redis.Redis.from_url(redis_server, decode_responses=True)
+
+
 # -- enqueue ------------------------------------------------------------------------------------
 
 
 def test_enqueue_says_which_job_it_is_and_the_same_again_is_the_same_job(run: Run) -> None:
     assert run(*ENQUEUE) == (0, f"Accepted: job {ID} is PENDING\n", "")
-    assert run(*ENQUEUE) == (0, f"Was there already: job {ID} is PENDING\n", "")
+    again = f"Was there already, and stays as it was: job {ID} is PENDING\n"
+    assert run(*ENQUEUE) == (0, again, "")
     said = run(*ENQUEUE, "--json").json
     created_at = datetime.fromisoformat(said["created_at"])
     assert abs((datetime.now(UTC) - created_at).total_seconds()) < 60
@@ -51,6 +59,32 @@ def test_enqueue_says_which_job_it_is_and_the_same_again_is_the_same_job(run: Ru
         "webhook": get_job(ID).record.webhook,
         "history": [],
     }
+
+
+def test_a_job_for_later_says_when_and_keeps_its_time(run: Run) -> None:
+    said = run(*ENQUEUE, "--not-before", "+2h").out
+    due = datetime.fromisoformat(said.split()[-1])
+    assert abs((due - datetime.now(UTC)).total_seconds() - 7_200) < 60
+    assert run(*ENQUEUE, "--not-before", "+5h").out.split()[-1] == said.split()[-1]
+
+
+def test_every_bad_field_is_named_at_once(run: Run) -> None:
+    bad = ("--app-id", "", "--id", "bad id!", "--name", "n" * 60, "--url", "http://x")
+    said = run("enqueue", *bad, "--account", "zz", "--json")
+    assert said.code == 2
+    for name in ("account: ", "app id: ", "id: ", "name: ", "webhookURL: "):
+        assert name in said.error
+
+
+def test_a_damaged_job_is_no_success(run: Run, client: Any) -> None:
+    run(*ENQUEUE)
+    client.hset(f"webhooks:job:{ID}", "webhook", "{bad")
+    for words in (ENQUEUE, ("status", ID), ("cancel", ID), ("forget", ID), ("retry", ID)):
+        said = run(*words)
+        assert (said.code, said.out) == (1, "")
+        assert f"The record of job {ID} is damaged and was left as it is" in said.err
+    [found] = run("check", "--repair").out.splitlines()
+    assert f"look at the key webhooks:job:{ID} in Redis" in found
 
 
 def test_enqueue_takes_every_option(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,22 @@ def test_list_shows_the_newest_first_and_can_choose(run: Run, store: JobStore) -
     assert [line.split()[0] for line in table] == ["State", "PENDING", "FAILURE", "PENDING"]
     assert "PlanLimit" in table[2]
     assert run("list", "--app-id", "none") == (0, "", "There are no such jobs.\n")
+    assert run("list", "--limit", "3").err == ""
+    assert run("list", "--limit", "2").err == "There are more than these 2: see --limit.\n"
+    assert run("list", "--since", "-1h", "--until", "-2h").code == 2
+
+
+def test_at_a_narrow_terminal_a_list_says_why(
+    failed: list[str], environment: dict[str, str]
+) -> None:
+    shown = at_terminal("list", "--state", "FAILURE", env=environment)
+    assert shown.count("ApiUnavailable") == 2
+    assert all(one in shown for one in failed)
+
+
+def test_a_time_that_is_shown_can_be_asked_for(run: Run, failed: list[str]) -> None:
+    [line] = [line for line in run("list").out.splitlines() if failed[2] in line]
+    assert run("list", "--since", line.split()[-2], "--until", line.split()[-2]).code == 0
     assert run("list", "--class", "Nonsense").code == 2
 
 
@@ -130,7 +146,7 @@ def test_retry_takes_up_what_failed(run: Run, store: JobStore) -> None:
 
 def test_retry_of_many_shows_first_what_it_would_do(run: Run, failed: list[str]) -> None:
     said = run("retry", "--failed", "--rate", "1/h")
-    assert said.code == 0
+    assert said.code == 1
     assert "5 failed jobs, due from now until" in said.out
     rows = [line.split() for line in said.out.splitlines()]
     assert ["2", "PlanLimit", "ERR_PLAN_QUOTA_RESTRICTION"] in rows
@@ -181,7 +197,8 @@ def test_retry_wants_one_job_or_the_failed_ones(run: Run, args: tuple[str, ...])
 def test_at_a_terminal_retry_asks(
     failed: list[str], environment: dict[str, str], answer: str, state: str
 ) -> None:
-    shown = at_terminal("retry", "--failed", env=environment, typed=answer or "\n")
+    code = int(state == "FAILURE")
+    shown = at_terminal("retry", "--failed", env=environment, typed=answer or "\n", code=code)
     assert "5 failed jobs, due from now" in shown
     assert ("5 failed jobs taken up again" in shown) == (state == "PENDING")
     assert ("Nothing was changed." in shown) == (state == "FAILURE")
