@@ -36,8 +36,8 @@ def check_fsync(client: Any, probe: str) -> str:
         probe: how the key begins that is written, and deleted.
 
     Returns:
-        The run id of the server if it is one whose WAITAOF passed the test. '' if it syncs always,
-        or never, and has not been tested.
+        The run id of the server if it is one whose WAITAOF passed the test. '' if that is not
+        known: it syncs always, or never, or was too slow.
 
     Raises:
         DurabilityUnavailable: it cannot; the message has the setting that is missing.
@@ -58,19 +58,23 @@ def check_fsync(client: Any, probe: str) -> str:
         ) from None
     if settings.get("appendfsync") == "no":
         return ""
-    if _confirms_too_soon(client, probe):
+    too_soon = _confirms_too_soon(client, probe)
+    if too_soon:
         raise DurabilityUnavailable(
             f"{_NEEDS} a server that confirms what is on its disk; the WAITAOF of this one answers "
             "before: set appendfsync always."
         )
-    return _run_id(client)
+    return "" if too_soon is None else _run_id(client)
 
 
-def is_confirmed(connection: Any, durability: Durability, tested: str) -> bool:
+def is_confirmed(connection: Any, durability: Durability, tested: str) -> bool | None:
     """Whether what this very connection wrote gets where it has to, within CONFIRM_SECONDS.
 
     Args:
         tested: what `check_fsync` returned.
+
+    Returns:
+        None if the server would have to be tested first.
     """
     try:
         if durability == "replicas":
@@ -78,7 +82,7 @@ def is_confirmed(connection: Any, durability: Durability, tested: str) -> bool:
         # Asked each time: the server may have other settings by now, or be another one.
         if _syncs_always(_append_settings(connection)):
             return True
-        return _run_id(connection) == tested and _is_on_disk(connection)
+        return _is_on_disk(connection) if _run_id(connection) == tested else None
     except redis.TimeoutError:
         return False  # it is recorded all the same
 
@@ -100,17 +104,23 @@ def _is_on_disk(connection: Any) -> bool:
         return False  # no such command, or no append-only file (any more)
 
 
-def _confirms_too_soon(client: Any, probe: str) -> bool:
-    """Whether two writes, one behind the other's confirmation, are confirmed by one sync."""
+def _confirms_too_soon(client: Any, probe: str) -> bool | None:
+    """Whether two writes, one behind the other's confirmation, are confirmed by one sync.
+
+    None if they are not confirmed in time.
+    """
     # A key of its own: deleting one that another has deleted would be no write.
     key = f"{probe}:{uuid.uuid4()}"
     with client.client() as one:
         one.set(key, "", px=60_000)
-        if not _is_on_disk(one):
-            return False  # each enqueue will say that it is not confirmed
-        began = time.monotonic()
-        one.delete(key)
-        return _is_on_disk(one) and time.monotonic() - began < TOO_SOON_SECONDS
+        try:
+            if not _is_on_disk(one):
+                return None
+            began = time.monotonic()
+        finally:
+            one.delete(key)
+        confirmed = _is_on_disk(one)
+        return time.monotonic() - began < TOO_SOON_SECONDS if confirmed else None
 
 
 def _is_not_there(error: redis.ResponseError) -> bool:

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
-from tasks.errors import InvalidInput, StoreUnavailable
+from tasks.errors import DurabilityUnavailable, InvalidInput, StoreUnavailable
 from tasks.producer import Enqueued, enqueue_webhooks
 from tasks.sealing import get_sealer
 from tasks.webhook import Webhook, check_app_id
@@ -28,6 +28,8 @@ Format = Literal["jsonl", "csv"]
 LINE_LIMIT: Final = 64 * 1024
 #: Lines enqueued in one call. An import that is interrupted miscounts by less than this.
 CHUNK: Final = 2_000
+#: Not the lines' fault.
+AWAY: Final = (StoreUnavailable, DurabilityUnavailable)
 KEPT_BAD_LINES: Final = 100  # in a report
 #: Every name that a field may have -> its name in messages, and as a column.
 _NAMES: Final = {"app_id": "app_id"} | {
@@ -146,12 +148,14 @@ class Import:
                     self._reject(line)
                 else:
                     self._count(line, next(following))
-            if away := [one.error for one in outcomes if isinstance(one.error, StoreUnavailable)]:
+            if away := [one.error for one in outcomes if isinstance(one.error, AWAY)]:
                 raise away[0]
         self.started = True
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints; of the bad lines the first KEPT_BAD_LINES."""
+        """What `--json` prints; of the bad lines the first #: Not the lines' fault.
+        AWAY: Final = (StoreUnavailable, DurabilityUnavailable)
+        KEPT_BAD_LINES."""
         counts = {"new": self.new, "existing": self.existing, "bad_count": self.bad_count}
         return {**counts, "bad": [{"line": line, "reason": reason} for line, reason in self.bad]}
 
@@ -159,7 +163,7 @@ class Import:
         if outcome.job is not None:  # recorded, if perhaps not confirmed
             self.new += outcome.is_new
             self.existing += not outcome.is_new
-        elif not isinstance(outcome.error, StoreUnavailable):
+        elif not isinstance(outcome.error, AWAY):
             self._reject(BadLine(line.number, str(outcome.error)))
 
     def _reject(self, line: BadLine) -> None:

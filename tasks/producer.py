@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, get_args
 from config.settings import Durability, get_settings
 from tasks.bounded import within
 from tasks.errors import (
+    DurabilityUnavailable,
     InvalidInput,
     JobConflict,
     NotConfirmed,
@@ -83,6 +84,7 @@ def enqueue_webhook(
     Raises:
         InvalidInput: naming every bad field; nothing was stored.
         JobConflict: the webhook was enqueued before with other values.
+        RecordUnreadable: it was enqueued before, and its record is damaged.
         SealingUnavailable: it has a password and SEALING_KEYS is not set.
         DurabilityUnavailable: this Redis cannot give it; nothing was stored.
         NotConfirmed: the job is recorded, but was not confirmed in time; it is in `job`.
@@ -116,8 +118,9 @@ def enqueue_webhooks(
 
     Returns:
         An outcome for each item, in order. Once Redis cannot be reached, the rest of the items
-        have `StoreUnavailable` as their error; enqueueing all of them again is harmless. Those
-        that are recorded and not confirmed have both a job and `NotConfirmed`.
+        have `StoreUnavailable` as their error (`DurabilityUnavailable` if another server took
+        over that cannot give it); enqueueing all of them again is harmless. Those that are
+        recorded and not confirmed have both a job and `NotConfirmed`.
 
     Raises:
         InvalidInput: an option is wrong; nothing was stored.
@@ -132,7 +135,7 @@ def enqueue_webhooks(
     store = get_store()
     drafts = [_draft(item, webhook_version, instant, account) for item in items]
     outcomes: list[Enqueued] = []
-    away: StoreUnavailable | None = None
+    away: StoreUnavailable | DurabilityUnavailable | None = None
     together = STEP_LIMIT if durability == "memory" else CONFIRMED_TOGETHER
     for some in slices(drafts, together):
         if away is None:
@@ -141,6 +144,10 @@ def enqueue_webhooks(
                 continue
             except StoreUnavailable as error:
                 away = error
+            except DurabilityUnavailable as error:
+                if not outcomes:
+                    raise
+                away = error  # another server has taken over meanwhile
         refused = Enqueued(None, away, is_new=False)
         outcomes += [refused if isinstance(draft, NewJob) else draft for draft in some]
     return outcomes

@@ -23,7 +23,7 @@ from config.redis_url import read_sentinels
 from config.settings import Durability
 from tasks.bounded import bound, seconds_left, within
 from tasks.durability import check_fsync, is_confirmed
-from tasks.errors import StoreUnavailable
+from tasks.errors import DurabilityUnavailable, StoreUnavailable
 
 #: Seconds for a connection, and for an answer.
 CONNECT_SECONDS, ANSWER_SECONDS = 1.5, 3.0
@@ -47,6 +47,8 @@ def _client(url: str) -> redis.Redis:
     """A pool of connections to the server, or to whichever server is the primary just now."""
     options: dict[str, Any] = {
         "decode_responses": True,
+        # One damaged record must not make all that are read with it unreadable.
+        "encoding_errors": "surrogateescape",
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": ANSWER_SECONDS,
         "socket_keepalive": True,
@@ -88,7 +90,7 @@ class Connection:
         self.redis = _client(url.get_secret_value())
         self._prefix = prefix
         self._patience = patience
-        self._can_sync: str | None = None
+        self._tested: str | None = None
         prelude = (_LUA / "prelude.lua").read_text()
         self._steps = {
             path.stem: self.redis.register_script(prelude + path.read_text())
@@ -143,27 +145,40 @@ class Connection:
         """
         if durability == "memory":
             return [self.step(name, *args) for args in calls], True
-        self.require(durability)
+        tested = self.require(durability)
 
-        def run_all() -> tuple[list[Any], bool]:
+        def run_all(tested: str) -> tuple[list[Any], bool | None]:
             pool: Any = self.redis
             with closing(pool.client()) as one:
                 script = self._steps[name]
                 answers = [script(keys=[self._prefix], args=args, client=one) for args in calls]
-                return answers, is_confirmed(one, durability, self._can_sync or "")
+                return answers, is_confirmed(one, durability, tested)
 
-        answers, confirmed = self.run(run_all)
-        if not confirmed:
-            self._can_sync = None  # the server may be another one by now
-        return answers, confirmed
+        answers, confirmed = self.run(run_all, tested)
+        if confirmed is None:  # the server has other settings by now, or is another one
+            try:
+                if tested := self._test_again(tested):
+                    _, confirmed = self.run(run_all, tested)
+            except (DurabilityUnavailable, StoreUnavailable):
+                pass  # it is recorded all the same
+        return answers, bool(confirmed)
 
-    def require(self, durability: Durability) -> None:
-        """Find out, once, whether the server can confirm this at all.
+    def require(self, durability: Durability) -> str:
+        """Find out, once, whether the server can confirm this at all; what `check_fsync` found.
 
         Whether there is a replica shows when one is waited for. Raises `DurabilityUnavailable`.
         """
-        if durability == "fsync" and self._can_sync is None:
-            self._can_sync = self.run(check_fsync, self.redis, self._prefix + "probe")
+        if durability != "fsync":
+            return ""
+        if self._tested is None:
+            self._tested = self.run(check_fsync, self.redis, self._prefix + "probe")
+        return self._tested
+
+    def _test_again(self, tested: str) -> str:
+        """Unless another thread has done so meanwhile."""
+        if self._tested == tested:
+            self._tested = None
+        return self.require("fsync")
 
     def pipelined(self, command: str, keys: Sequence[str]) -> list[Any]:
         """One command for each key, in one round trip; nothing of a key of another type."""

@@ -16,12 +16,14 @@ import redis
 from config.settings import get_settings
 from tasks import (
     DurabilityUnavailable,
+    Enqueued,
     NotConfirmed,
     StoreUnavailable,
     Webhook,
     enqueue_webhook,
     enqueue_webhooks,
     get_job,
+    producer,
 )
 from tasks.actions import cancel_job
 from tasks.durability import CONFIRM_SECONDS
@@ -176,6 +178,29 @@ class TestFsync:
             return
         assert time.monotonic() - began > 0.5
 
+    @pytest.mark.usefixtures("patient")
+    def test_of_many_is_told_of_each_although_the_server_changes_meanwhile(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = client_of(serve(*ALWAYS))
+        monkeypatch.setattr(producer, "CONFIRMED_TOGETHER", 2)
+        enqueue_step = producer._enqueue_step
+
+        def then_other_settings(*args: Any) -> list[Enqueued]:
+            outcomes = enqueue_step(*args)
+            client.config_set("appendfsync", "everysec")
+            return outcomes
+
+        monkeypatch.setattr(producer, "_enqueue_step", then_other_settings)
+        items = [(f"shop-{number}", ORDER) for number in range(6)]
+        outcomes = enqueue_webhooks(items, durability="fsync")
+        assert [one.error for one in outcomes[:2]] == [None, None]
+        # Recorded, and confirmed only by a server that tells the truth; the rest is refused then.
+        assert all(one.job for one in outcomes[2:4])
+        for one in outcomes[4:]:
+            assert one.job or isinstance(one.error, DurabilityUnavailable)
+
+    @pytest.mark.usefixtures("patient")
     def test_that_is_tested_first_leaves_time_to_say_that_it_is_recorded(
         self, serve: Serve
     ) -> None:

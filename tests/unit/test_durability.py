@@ -73,7 +73,7 @@ def test_one_that_waits_for_the_sync_is_trusted(
         tested = check(server, monkeypatch)
         assert tested == "this one"
         assert is_confirmed(server, "fsync", tested)
-        assert not is_confirmed(server, "fsync", "another server")
+        assert is_confirmed(server, "fsync", "another server") is None
 
 
 def test_one_that_answers_before_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,4 +87,10 @@ def test_one_that_always_syncs_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> 
     tested = check(server, monkeypatch)
     assert is_confirmed(server, "fsync", tested)
     told["appendfsync"] = "everysec"
-    assert not is_confirmed(Server(told=told), "fsync", tested)
+    assert is_confirmed(Server(told=told), "fsync", tested) is None
+
+
+def test_one_that_is_too_slow_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    monkeypatch.setattr(server, "execute_command", lambda *_: [0, 0])
+    assert check(server, monkeypatch) == ""
