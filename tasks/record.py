@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,15 +99,17 @@ class JobRecord:
 
     @classmethod
     def _read(cls, job_id: str, fields: Mapping[str, str]) -> Self:
+        "".join(fields.values()).encode()  # raises ValueError if it was no UTF-8
+        int(fields["v"])
         version = fields["webhook_version"]
         return cls(
             id=job_id,
             state=fields["state"],
             account=fields["account"],
             app_id=fields["app_id"],
-            webhook=json.loads(fields["webhook"]),
+            webhook=_json(fields["webhook"]) or {},
             webhook_version=int(version) if version else None,
-            created_at=float(fields["created_at"]),
+            created_at=_time(fields["created_at"]),
             sealed_password=fields.get("password"),
             attempt=int(fields["attempt"]),
             attempts=int(fields["attempts"]),
@@ -121,7 +124,7 @@ class JobRecord:
             token=fields.get("token", ""),
             result=_json(fields.get("result")),
             error=_json(fields.get("error")),
-            history=tuple(map(json.loads, filter(None, fields.get("history", "").split("\n")))),
+            history=tuple(map(_json, filter(None, fields.get("history", "").split("\n")))),
             alerted=fields.get("alerted"),
         )
 
@@ -186,8 +189,20 @@ class Added(NamedTuple):
 
 
 def _instant(text: str | None) -> float | None:
-    return float(text) if text else None
+    return _time(text) if text else None
+
+
+def _time(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
 
 
 def _json(text: str | None) -> Any:
-    return json.loads(text) if text else None
+    if not text:
+        return None
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError
+    return value

@@ -4,7 +4,16 @@
 local id, key = ARGV[1], record(ARGV[1])
 local hinted = redis.call('ZSCORE', PUBLISHED, id)
 local due = redis.call('ZSCORE', WAITING, id)
-if not hinted and not (due and tonumber(due) <= now) then
+local is_due = hinted or (due and tonumber(due) <= now)
+if is_left_alone(id) then
+  -- Out of the pipe, where it would take the place of others.
+  if is_due then
+    redis.call('ZREM', PUBLISHED, id)
+    redis.call('ZADD', WAITING, stamp(now + LATER), id)
+  end
+  return false
+end
+if not is_due then
   -- The answer to this very claim was lost, and it is asked again: the same answer.
   local was = redis.call('HMGET', key, 'state', 'token')
   if was[1] == 'STARTED' and was[2] == ARGV[3] then return redis.call('HGETALL', key) end
@@ -12,11 +21,6 @@ if not hinted and not (due and tonumber(due) <= now) then
 end
 redis.call('ZREM', PUBLISHED, id)
 redis.call('ZREM', WAITING, id)
-if is_left_alone(id) then
-  -- Out of the pipe, where it would take the place of others.
-  redis.call('ZADD', WAITING, stamp(now + LATER), id)
-  return false
-end
 if redis.call('EXISTS', key) == 0 then return false end
 redis.call('ZADD', RUNNING, stamp(now + tonumber(ARGV[4])), id)
 redis.call('HINCRBY', key, 'attempt', 1)

@@ -21,10 +21,8 @@ local function fields_of(id)
   return fields
 end
 
-local function is_json(text)
-  if not text then return true end
-  local fine, value = pcall(cjson.decode, text)
-  return fine and type(value) == 'table'
+local function is_object(text)
+  return not text or (string.find(text, '^%s*{') and (pcall(cjson.decode, text)))
 end
 
 local STATES = {PENDING = 1, STARTED = 1, RETRY = 1, SUCCESS = 1, FAILURE = 1, REVOKED = 1}
@@ -35,17 +33,22 @@ local function flaw_of(fields)
     if not fields[name] then return name .. ' is missing' end
   end
   if not STATES[fields.state or ''] then return 'state is none of the states' end
-  for _, name in ipairs({'v', 'created_at', 'attempt', 'attempts'}) do
-    if not tonumber(fields[name]) then return name .. ' is not a number' end
+  for _, name in ipairs({'v', 'attempt', 'attempts', 'holds'}) do
+    if not string.find(fields[name] or (name == 'holds' and '0' or ''), '^%d+$') then
+      return name .. ' is not a number'
+    end
   end
-  for _, name in ipairs({'holds', 'due_at', 'started_at', 'ended_at', 'first_attempt_at'}) do
-    if fields[name] and not tonumber(fields[name]) then return name .. ' is not a number' end
+  for _, name in ipairs({'created_at', 'due_at', 'started_at', 'ended_at', 'first_attempt_at'}) do
+    if not string.find(fields[name] or (name == 'created_at' and '' or '0'), '^%-?%d+%.?%d*$') then
+      return name .. ' is not a time'
+    end
   end
+  if not string.find(fields.webhook_version, '^%d*$') then return 'webhook_version is none' end
   for _, name in ipairs({'webhook', 'result', 'error'}) do
-    if not is_json(fields[name]) then return name .. ' is not JSON' end
+    if not is_object(fields[name]) then return name .. ' is not JSON' end
   end
   for line in string.gmatch(fields.history or '', '[^\n]+') do
-    if not is_json(line) then return 'history is not JSON' end
+    if not is_object(line) then return 'history is not JSON' end
   end
 end
 

@@ -12,6 +12,7 @@ import redis
 from tasks.actions import list_jobs
 from tasks.errors import RecordUnreadable
 from tasks.jobs import LEASE_SECONDS, JobStore
+from tasks.repair import find_problems
 from tasks.schedule import prune, retry_failed
 from tests.integration.test_jobs import ERROR, add, claim, expire
 
@@ -51,6 +52,49 @@ def bad_fixture(request: Any, client: Any, store: JobStore) -> tuple[str, Damage
 
 def key(job: str) -> str:
     return f"webhooks:job:{job}"
+
+
+FIELDS = [
+    ("state", "DONE"),
+    ("v", "one"),
+    *(
+        (name, value)
+        for name in ("attempt", "attempts", "holds")
+        for value in ("many", "0.5", "1e1")
+    ),
+    *((name, "soon") for name in ("created_at", "due_at", "started_at", "first_attempt_at")),
+    ("created_at", "nan"),
+    ("webhook_version", "x"),
+    ("webhook", '{"id": "a'),
+    ("webhook", "[1]"),
+    ("webhook", "7"),
+    ("error", "[1]"),
+    ("result", "x"),
+    ("history", '{"ms": 1}\n[2]'),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), FIELDS)
+def test_steps_and_python_agree_on_what_cannot_be_read(
+    store: JobStore, client: Any, name: str, value: str
+) -> None:
+    job = add(store)
+    client.hset(key(job), name, value)
+    assert [found.kind for found in find_problems()] == ["unreadable"]
+    assert store.claim(job, worker="w1", token="t1") is None
+    if name != "state":  # which Python takes as it is
+        with pytest.raises(RecordUnreadable):
+            store.get(job)
+
+
+def test_bytes_that_are_no_text_are_damage_to_their_record_alone(
+    store: JobStore, client: Any
+) -> None:
+    job, good = add(store, "bad"), add(store, "good")
+    client.hset(key(job), "app_id", b"\xff\xfe")
+    assert [one.id for one in list_jobs(limit=10)] == [good]
+    with pytest.raises(RecordUnreadable):
+        store.get(job)
 
 
 def test_a_dead_workers_job_stops_no_dispatcher(
