@@ -11,9 +11,9 @@ import sys
 from contextlib import closing
 
 from tasks import (
-    InvalidInput,
     StoreUnavailable,
     Webhook,
+    WebhookJobError,
     check_app_id,
     enqueue_webhook,
     enqueue_webhooks,
@@ -77,5 +77,5 @@ if __name__ == "__main__":
                 sign_up(database, *arguments)
             else:
                 print(f"{sweep(database)} jobs were missing")
-        except (InvalidInput, StoreUnavailable) as error:
+        except WebhookJobError as error:
             sys.exit(str(error))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from tasks import InvalidInput, JobConflict, Webhook, enqueue_webhooks
+from tasks import InvalidInput, JobConflict, RecordUnreadable, Webhook, enqueue_webhooks
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS shops (app_id TEXT PRIMARY KEY);
@@ -68,7 +68,7 @@ def move(db: sqlite3.Connection, password_of: Callable[[str], str | None], most:
         for (row, *_), outcome in zip(rows, outcomes, strict=True):
             if outcome.error is None:
                 db.execute("DELETE FROM webhook_outbox WHERE id = ?", (row,))
-            elif isinstance(outcome.error, InvalidInput | JobConflict):
+            elif isinstance(outcome.error, InvalidInput | JobConflict | RecordUnreadable):
                 reason = str(outcome.error)
                 db.execute("UPDATE webhook_outbox SET error = ? WHERE id = ?", (reason, row))
             else:
