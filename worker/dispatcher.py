@@ -171,7 +171,7 @@ class Dispatcher(bootsteps.StartStopStep):
             loop.stop()
         for loop in self._loops:
             loop.join(max(0.0, give_up - time.monotonic()))
-        self._hand_back()
+        self._hand_back(received_ids())
 
     def _supervise(self) -> None:
         while not self._ended.wait(CHECK_SECONDS):
@@ -189,11 +189,11 @@ class Dispatcher(bootsteps.StartStopStep):
         for loop in self._loops:
             loop.check(CHECK_SECONDS)
 
-    def _hand_back(self) -> None:
+    def _hand_back(self, ids: Sequence[str]) -> None:
         store = get_store.__wrapped__()
         try:
             note_successes(store)
-            back = store.hand_back(self._hostname, received_ids())
+            back = store.hand_back(self._hostname, ids)
         except StoreUnavailable:
             log.warning("nothing handed back: the leases end by themselves")
         else:
@@ -205,10 +205,11 @@ class Dispatcher(bootsteps.StartStopStep):
         self._ended.set()
         # Whatever hangs below.
         threading.Timer(HAND_BACK_SECONDS, _end_process).start()
+        received = received_ids()
         # What was handed back others may call for at once.
         leaving.set()
         _end_children()
-        self._hand_back()
+        self._hand_back(received)
         log.warning("worker stops with attempts under way; others run them again")
         signals.worker_shutdown.send(sender=None)
         logging.shutdown()
