@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final
 
 import click
@@ -56,7 +56,8 @@ def say_job(job: Job, what: str, *, as_json: bool) -> None:
     reason = f": {job.error.get('message')}" if job.error and job.state == "FAILURE" else ""
     effect = effect_words(job)
     due = job.record.due_at
-    later = f", due at {_local(due)}" if due and due > get_store().clock() + 1 else ""
+    # By Redis's clock that was set; to say it, this machine's does.
+    later = f", due at {_local(due)}" if due and due > time.time() + 1 else ""
     message = f"{what}: job {job.id} is {job.state}{later}{reason}{effect and f'. {effect}'}"
     say(_plain(message).plain, job.as_json(), as_json=as_json)
 
@@ -85,19 +86,20 @@ def show_job(job: Job, *, as_json: bool) -> None:
 
 
 def show_jobs(jobs: Iterable[Job], *, limit: int, as_json: bool) -> None:
-    """A line for each job, of `limit` at most, and whether there are more."""
-    found = iter(jobs)
-    shown = list(islice(found, limit))
+    """A line for each job; `limit` of them may not be all."""
+    count = 0
     if as_json:
-        for job in shown:
+        for job in jobs:
+            count += 1
             say("", job.as_json(), as_json=True)
-    elif shown:
+    elif shown := list(jobs):
+        count = len(shown)
         out = console()
         out.print(job_table(shown, width=out.width))
     else:
         click.echo("There are no such jobs.", err=True)
-    if next(found, None):
-        click.echo(f"There are more than these {limit}: see --limit.", err=True)
+    if count == limit:
+        click.echo(f"These are {limit}; there may be more: see --limit.", err=True)
 
 
 def show_preview(preview: Preview, *, as_json: bool) -> None:

@@ -63,7 +63,7 @@ def preview_retry(selection: Selection = ALL, *, rate_per_second: float | None =
     spacing = _spacing(rate_per_second)
     store = get_store()
     now = store.clock()
-    preview = Preview(replace(selection, until=min(selection.end, now)), _aware(now))
+    preview = Preview(replace(selection, until=_end(selection, now)), _aware(now))
     for job in _chosen(store, preview.selection):
         error = job.error or {}
         preview.by_failure[str(error.get("class")), error.get("code")] += 1
@@ -101,7 +101,7 @@ def retry_failed_jobs(
     store = get_store()
     now = store.clock()
     # What fails meanwhile is not taken up a second time.
-    chosen = _chosen(store, replace(selection, until=min(selection.end, now)))
+    chosen = _chosen(store, replace(selection, until=_end(selection, now)))
     due, count = now, 0
     while ids := [job.id for job in islice(chosen, STEP_LIMIT)]:
         taken = take_up(store, ids, how="fresh", due=due, spacing=spacing).count("PENDING")
@@ -135,6 +135,11 @@ def take_up(
 def _chosen(store: JobStore, selection: Selection) -> Iterator[JobRecord]:
     walk = store.walk("failed", since=selection.begin, until=selection.end, oldest_first=True)
     return filter(selection.fits, walk)
+
+
+def _end(selection: Selection, now: float) -> float:
+    """What fails from now on is not meant; none is, if the selection begins later still."""
+    return max(min(selection.end, now), selection.begin)
 
 
 def _spacing(rate_per_second: float | None) -> float:

@@ -45,5 +45,5 @@ def list_(*, state: str | None, limit: int, as_json: bool, **filters: Any) -> No
     from tasks.display import show_jobs
     from tasks.selection import Selection
 
-    found = list_jobs(Selection(**filters), state=state, limit=limit + 1)
+    found = list_jobs(Selection(**filters), state=state, limit=limit)
     show_jobs(found, limit=limit, as_json=as_json)

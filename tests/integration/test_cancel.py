@@ -134,9 +134,10 @@ def test_cancel_while_the_webhook_is_read_back_prevents_the_call(
     patient: Stack, worker: Part, sandbox: SandboxControl, app_id: str
 ) -> None:
     sandbox.faults(hold(app_id, operation="get", when="before"))
-    job = enqueue_webhook(app_id, orders(), not_before=get_store().clock() + 1.5)
+    job = enqueue_webhook(app_id, orders(), not_before=get_store().clock() + 3_600)
     with redis.Redis.from_url(patient.env["REDIS_URL"]) as client:
         client.hset(f"webhooks:job:{job.id}", "unknown", "1")  # an earlier call may have created it
+        client.zadd("webhooks:waiting", {job.id: 1})  # an hour later
     sandbox.wait_for_held()
     assert cancel_job(job.id).state == "STARTED"
     sandbox.release()

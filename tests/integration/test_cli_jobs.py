@@ -73,8 +73,8 @@ def test_list_shows_the_newest_first_and_can_choose(run: Run, store: JobStore) -
     assert [line.split()[0] for line in table] == ["State", "PENDING", "FAILURE", "PENDING"]
     assert "PlanLimit" in table[2]
     assert run("list", "--app-id", "none") == (0, "", "There are no such jobs.\n")
-    assert run("list", "--limit", "3").err == ""
-    assert run("list", "--limit", "2").err == "There are more than these 2: see --limit.\n"
+    assert run("list", "--limit", "4").err == ""
+    assert run("list", "--limit", "2").err == "These are 2; there may be more: see --limit.\n"
     assert run("list", "--since", "-1h", "--until", "-2h").code == 2
 
 
