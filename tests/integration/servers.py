@@ -32,7 +32,7 @@ WEBHOOK = Webhook.parse({**ORDERS, "username": "shop", "password": PASSWORD})
 CREATED = {**ORDERS, "createdAt": 1684141151, "updatedAt": 1684141151}
 PATIENT = {"connect_timeout": 5.0, "read_timeout": 5.0}
 IMPATIENT = {"connect_timeout": 0.15, "read_timeout": 0.15}
-SLACK = 0.5  # seconds
+SLACK = 1.5  # seconds in which a busy machine gets round to it
 
 
 class Request(NamedTuple):
