@@ -78,7 +78,8 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     except Cancelled:
         raise revoke(store, job, since=started) from None
     except ApiFailure as error:
-        failure = error
+        # Its traceback holds this very frame: what failed would stay until the collector comes.
+        failure = error.with_traceback(None)
     except Exception as error:  # noqa: BLE001  a bug must not lose the job: it is told, and retried
         failure = crash(job, error)
     else:
