@@ -117,7 +117,7 @@ def outage(chaos: Chaos) -> None:
         for worker in workers:
             worker.wait_for_line(" ready.")
         with Gauges(chaos.stack.redis.url, workers) as gauges:
-            _warm_up(chaos, proxy, workers, chaos.size(1, 8) * threads)
+            _warm_up(chaos, proxy, workers, chaos.size(1, 32) * threads)
             chaos.mark()
             sent = gauges.messages()
             used = sum(map(processor_seconds, workers))
