@@ -169,7 +169,9 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
         tell_outcome(store, ended(job, "REVOKED", entry))
         return Ignore()
     tell_retry(store, job, failure)
-    return Retry(str(failure), exc=failure, when=delay)
+    retry = Retry(str(failure), exc=failure, when=delay)
+    retry.args = (str(failure),)  # Celery puts the exception itself there: a ring
+    return retry
 
 
 def revoke(store: JobStore, job: JobRecord, *, since: float) -> Exception:

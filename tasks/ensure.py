@@ -50,9 +50,10 @@ def ensure(
     except WebhookRejected as error:
         if error.status not in PERHAPS_A_DUPLICATE:
             raise
-        refusal = error
+        refusal = error.with_traceback(None)  # which holds this very frame
     except PlanLimit as error:
-        refusal = error  # the app may be full of this webhook, too: a call that came late
+        # The app may be full of this webhook, too: a call that came late.
+        refusal = error.with_traceback(None)
     else:
         return {**created, "outcome": "created"}
     if found := read_back(api, job):

@@ -15,7 +15,7 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -218,7 +218,11 @@ class Transport:
         try:
             return self._exchange(method, path, headers, body, call)
         except Exception as error:  # noqa: BLE001  whatever it is, its frames hold the headers
-            return _no_answer(error, call, time.monotonic() - started)
+            causes = tuple(_causes(error))
+            for cause in causes:
+                # urllib3's frames hold the errors that hold them, and all that called them.
+                cause.__traceback__ = None
+            return _no_answer(error, causes, call, time.monotonic() - started)
 
     def _exchange(
         self,
@@ -269,8 +273,9 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-def _no_answer(error: Exception, call: _Call, seconds: float) -> NoAnswer:
-    causes = tuple(_causes(error))
+def _no_answer(
+    error: Exception, causes: Sequence[BaseException], call: _Call, seconds: float
+) -> NoAnswer:
     reason = next(
         (words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes)), ""
     )

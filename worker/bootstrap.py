@@ -19,7 +19,7 @@ from config.settings import SettingsError, get_settings
 from tasks.errors import DurabilityUnavailable, StoreUnavailable
 from tasks.store import get_store
 from worker.dispatcher import Dispatcher
-from worker.memory import bound_arenas
+from worker.memory import bound_arenas, drop_traceback
 from worker.sentry import start_sentry
 
 __all__ = ["app"]
@@ -61,6 +61,7 @@ def _on_worker_init(**_: Any) -> None:
     except (SettingsError, DurabilityUnavailable) as error:
         _refuse(error)
     start_sentry(_settings)
+    signals.task_postrun.connect(drop_traceback)
 
 
 @signals.celeryd_after_setup.connect

@@ -74,13 +74,9 @@ class Gauges:
         return int(self.redis.info("commandstats").get("cmdstat_lpush", {}).get("calls", 0))
 
     def growth(self, name: str, since: float, until: float) -> float:
-        """By how many MiB a worker's memory went beyond the most that it had until `since`.
-
-        What it has at one instant depends on when its garbage was collected.
-        """
-        before = [mib for at, mib in self.memory[name] if at <= since]
+        """By how many MiB a worker's memory went beyond what it was at `since`."""
         inside = [mib for at, mib in self.memory[name] if since <= at <= until]
-        return max(0.0, max(inside) - max(before))
+        return max(inside) - inside[0]
 
     def _run(self) -> None:
         while not self._over.wait(0.05):

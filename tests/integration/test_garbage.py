@@ -1,0 +1,67 @@
+"""What an attempt leaves for Python's collector: nothing, so that an outage costs no memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tasks import Webhook, enqueue_webhook
+from tests.conftest import FAST, use_environment
+from worker.sandbox import SandboxControl
+from worker.stack import Stack
+
+#: A worker that writes down, when it ends, what only the collector could free.
+COUNTING = """
+import gc, json, sys
+from collections import Counter
+from celery import signals
+from worker import app
+
+signals.worker_ready.connect(lambda **_: (gc.collect(), gc.set_debug(gc.DEBUG_SAVEALL)), weak=False)
+
+@signals.worker_shutting_down.connect(weak=False)
+def tell(**_):
+    gc.collect()
+    found = Counter(type(left).__name__ for left in gc.garbage)
+    with open(sys.argv[1], "w") as file:
+        json.dump(found, file)
+
+app.worker_main(["worker", "--concurrency", "2"])
+"""
+
+WAYS_TO_FAIL: dict[str, dict[str, Any]] = {
+    "unavailable": {"kind": "status", "status": 503},
+    "cut": {"kind": "cut"},
+    "silent": {"kind": "hold", "seconds": 2},
+    "garbage": {"kind": "garbage"},
+    "refused": {"kind": "status", "status": 400, "code": "ERR_BAD_REQUEST"},
+}
+#: An exception holds the frames of all that called; billiard's copies of those are the bulk.
+FRAMES = ("frame", "traceback", "_Frame", "_Code", "ExceptionInfo", "Context", "JobRecord")
+ERRORS = ("Retry", "ApiUnavailable", "WebhookRejected", "NewConnectionError", "ReadTimeoutError")
+
+
+def test_an_attempt_leaves_nothing_to_the_collector(tmp_path: Path) -> None:
+    found = tmp_path / "found.json"
+    with Stack(**{**FAST, "COMETCHAT_READ_TIMEOUT": "0.5"}) as stack:
+        stack.start_redis()
+        stack.start_sandbox()
+        use_environment(stack.env)
+        worker = stack.run("worker", "-c", COUNTING, str(found))
+        worker.wait_for_line(" ready.")
+        sandbox = SandboxControl(stack.env["COMETCHAT_BASE_URL"])
+        sandbox.faults(*({"app_id": app, **rule} for app, rule in WAYS_TO_FAIL.items()))
+        for job in [enqueue_webhook(app, orders()) for app in (*WAYS_TO_FAIL, "good")]:
+            job.wait(30)
+        [api] = [part for part in stack.parts if part.name == "sandbox"]
+        api.kill()  # connections are refused from here on
+        job = enqueue_webhook("late", orders()).wait(30)
+        assert job.state == "FAILURE"
+        worker.stop()
+    left = json.loads(found.read_text())
+    assert {name: left[name] for name in (*FRAMES, *ERRORS) if name in left} == {}
+
+
+def orders() -> Webhook:
+    return Webhook(id="orders", name="Orders", webhook_url="https://shop.example.com/hook")
