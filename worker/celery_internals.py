@@ -1,4 +1,4 @@
-"""The one place that looks into Celery and kombu where they document no way.
+"""The one place that looks into Celery, kombu and billiard where they document no way.
 
 `tests/integration/test_celery_internals.py` fails when these change.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
 from queue import Empty
 from typing import Any
 
 import kombu.transport
+from billiard import einfo
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer
@@ -151,6 +153,40 @@ kombu.transport.TRANSPORT_ALIASES.update(
     rediss=f"{__name__}:RedisTransport",
     sentinel=f"{__name__}:SentinelTransport",
 )
+
+
+class _WithoutPositions:
+    """A code object that does not know where its instructions are in the source."""
+
+    co_positions = tuple
+
+    def __init__(self, code: Any) -> None:
+        self._code = code
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._code, name)
+
+
+class LeanCode(einfo._Code):
+    """billiard's copy of a code object, without where each of its instructions is in the source.
+
+    Celery copies those of its own frames for every task that raises: 300 KB for each attempt that
+    failed, in as many threads at once as there are. They would tell a column, the line stays.
+    """
+
+    def __init__(self, code: Any) -> None:
+        super().__init__(_WithoutPositions(code))
+
+    def __reduce__(self) -> Any:
+        return LeanCode.__new__, (LeanCode,), self.__dict__
+
+    @property
+    def co_positions(self) -> Any:
+        """As traceback expects it of any code: four unknowns for each instruction."""
+        return lambda: repeat((None, None, None, None))
+
+
+einfo._Frame.Code = LeanCode
 
 
 def received_ids() -> list[str]:

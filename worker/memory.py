@@ -28,8 +28,7 @@ def drop_traceback(retval: Any = None, **_: Any) -> None:
     """Let what a task raised be freed at once; a receiver of Celery's `task_postrun`.
 
     Its traceback holds Celery's frame, whose variables hold the exception: a ring that stays until
-    the collector comes, with 2,300 tuples for each attempt (the positions that billiard copies).
-    By now it has been logged, stored and reported.
+    the collector comes. By now it has been logged, stored and reported.
     """
     if isinstance(retval, BaseException):
         retval.__traceback__ = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+import traceback
 from types import SimpleNamespace
 from typing import Any
 
 import kombu
 import pytest
 import redis
+from billiard.einfo import ExceptionInfo
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.control import Panel
@@ -33,6 +36,19 @@ def test_the_workers_requests_have_the_ids_of_their_tasks() -> None:
     finally:
         state.reserved_requests.discard(request)
     assert received_ids() == []
+
+
+def test_what_celery_keeps_of_an_exception_is_small_and_whole() -> None:
+    try:
+        int("no number")
+    except ValueError:
+        info = ExceptionInfo()
+    for kept in (info.tb, pickle.loads(pickle.dumps(info.tb))):  # as prefork sends it
+        assert len(pickle.dumps(kept)) < 3_000
+        lines = "".join(traceback.format_tb(kept))
+        assert "in test_what_celery_keeps_of_an_exception_is_small_and_whole" in lines
+        assert 'int("no number")' in lines
+    assert 'int("no number")' in info.traceback
 
 
 def test_the_consumer_connects_through_ensure_connection(monkeypatch: Any) -> None:
