@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -208,7 +210,7 @@ class Dispatcher(bootsteps.StartStopStep):
         received = received_ids()
         # What was handed back others may call for at once.
         leaving.set()
-        _end_children()
+        end_children()
         self._hand_back(received)
         log.warning("worker stops with attempts under way; others run them again")
         signals.worker_shutdown.send(sender=None)
@@ -216,11 +218,14 @@ class Dispatcher(bootsteps.StartStopStep):
         _end_process()
 
 
-def _end_children() -> None:
+def end_children() -> None:
+    """Not by SIGTERM: the pool replaces its children even now, and a new one, which has the
+    worker's own handler for a moment and takes the signal for news, would outlive its worker."""
     for child in active_children():
-        child.terminate()
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
 
 
 def _end_process() -> None:
-    _end_children()
+    end_children()
     os._exit(0)
