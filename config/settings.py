@@ -27,6 +27,9 @@ from redis.connection import parse_url
 
 from config.redis_url import celery_backend, celery_broker, read_sentinels
 
+#: The units of a rate.
+SECONDS_OF = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -115,10 +118,25 @@ def _checked_sealing_keys(keys: Sequence[SecretStr]) -> tuple[SecretStr, ...]:
     return tuple(keys)
 
 
+def _calls_a_second(value: object) -> object:
+    """`500/m` as calls a second; what is no text is that already."""
+    if not isinstance(value, str) or value.strip() == "0":
+        return value
+    number, slash, unit = value.strip().partition("/")
+    try:
+        calls = float(number)
+    except ValueError:
+        calls = 0.0
+    if not slash or unit not in SECONDS_OF or not 0 < calls < float("inf"):
+        raise ValueError("must be calls per second, minute or hour, such as 500/m or 20/s")
+    return calls / SECONDS_OF[unit]
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+CallsASecond = Annotated[float, BeforeValidator(_calls_a_second)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_checked_redis_url)]
@@ -156,6 +174,9 @@ class Settings(BaseSettings):
     cometchat_base_url: BaseUrl = "https://apimgmt.cometchat.io"
     cometchat_connect_timeout: Seconds = 5.0
     cometchat_read_timeout: Seconds = 15.0
+    cometchat_rate_limit: CallsASecond = 0.0
+    cometchat_rate_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    gate_probe_seconds: Seconds = 30.0
 
     # Retries
     retry_base_seconds: Seconds = 2.0

@@ -7,6 +7,7 @@ import click
 from tasks.commands.check import check
 from tasks.commands.end import cancel, forget
 from tasks.commands.enqueue import enqueue
+from tasks.commands.gate import gate
 from tasks.commands.import_file import import_file
 from tasks.commands.look import list_, status
 from tasks.commands.retry import retry
@@ -22,5 +23,5 @@ def cli() -> None:
     """
 
 
-for command in (enqueue, import_file, status, list_, retry, cancel, forget, check):
+for command in (enqueue, import_file, status, list_, retry, cancel, forget, check, gate):
     cli.add_command(command)

@@ -6,10 +6,11 @@ once: when to repeat it is for others to decide, by the class of what was raised
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NotRequired, TypedDict, TypeVar, Unpack
+from typing import Any, NotRequired, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -44,6 +45,16 @@ class Options(TypedDict):
 
     version: int | None
     deadline_seconds: NotRequired[float | None]
+
+
+class Guard(Protocol):
+    """Who is asked before each call and told of each answer's headers."""
+
+    def before_call(self) -> None:
+        """Wait until the call may be made, or raise what is to come through."""
+
+    def after_call(self, headers: Mapping[str, str]) -> None:
+        """Note what an answer announced."""
 
 
 class CometChat:
@@ -83,6 +94,7 @@ class CometChat:
                 problem = "must be printable ASCII without spaces around it"
                 raise InvalidInput(f"{name} {problem}", {name: problem})
         self._credentials = {"key": key, "secret": secret}
+        self._guard: Guard | None = None
         self._transport = Transport(
             base_url,
             connect_timeout=connect_timeout,
@@ -90,6 +102,12 @@ class CometChat:
             pool_size=pool_size,
             max_answer_bytes=max_answer_bytes,
         )
+
+    def guarded(self, guard: Guard) -> CometChat:
+        """The same client, the same connections; each call passes this guard."""
+        client = copy.copy(self)
+        client._guard = guard
+        return client
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -186,6 +204,8 @@ class CometChat:
         **options: Unpack[Options],
     ) -> Read:
         """Make one call and `read` its parsed answer; None from `read` means "not understood"."""
+        if self._guard is not None:
+            self._guard.before_call()
         outcome = self._ask(method, subject, read, fields, **options)
         # Raised here, where no local variable holds an answer, which might repeat a secret.
         if isinstance(outcome, ApiFailure):
@@ -214,6 +234,8 @@ class CometChat:
         )
         if isinstance(got, NoAnswer):
             return _unanswered(got, subject)
+        if self._guard is not None:
+            self._guard.after_call(got.headers)
         if 200 <= got.status < 300 and got.body is not None:
             result = read(answers.parse(got.body))
             if result is not None:

@@ -25,13 +25,15 @@ from tasks.cometchat import CometChat
 from tasks.ensure import ensure
 from tasks.errors import (
     ApiFailure,
+    RateLimited,
     RecordUnreadable,
     StoreUnavailable,
     WebhookJobError,
     WorkerCrashed,
 )
+from tasks.gate import Held, Told, Turn
 from tasks.jobs import LEASE_SECONDS, JobStore
-from tasks.outcome import error_of, tell_outcome, tell_retry
+from tasks.outcome import error_of, tell_closed, tell_outcome, tell_retry
 from tasks.record import JobRecord
 from tasks.signals import bug_found
 from tasks.store import WORKER_PATIENCE, get_store
@@ -67,24 +69,28 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         log.warning("job left alone", job=job_id, problem=str(error))
         raise Ignore from None
     if job is None:
-        raise Ignore  # done, not due, or somebody else's: this message has nothing to tell
+        raise Ignore  # done, not due, held or somebody else's: this message has nothing to tell
+    turn = Turn(store.gate, job.account, job.turn_in, sleep=leaving.wait)
     try:
         refuse_if_workers_die(job)
-        result = ensure(get_api(), job, before_call=partial(check_current, store, job, started))
+        check = partial(check_current, store, job, started)
+        result = ensure(get_api().guarded(turn), job, before_call=check)
     except StoreUnavailable:
         raise  # nothing can be reported either: the lease ends, and the job runs again
     except Superseded:
         raise stale(job, attempt_entry(job, "superseded", started)) from None
     except Cancelled:
-        raise revoke(store, job, since=started) from None
+        raise revoke(store, job, turn.told(), since=started) from None
+    except Held:
+        raise hold(store, job, turn.told(), since=started) from None
     except ApiFailure as error:
         # Its traceback holds this very frame: what failed would stay until the collector comes.
         failure = error.with_traceback(None)
     except Exception as error:  # noqa: BLE001  a bug must not lose the job: it is told, and retried
         failure = crash(job, error)
     else:
-        return succeed(store, job, result, since=started)
-    raise fail(store, job, failure, since=started)
+        return succeed(store, job, result, turn.told(), since=started)
+    raise fail(store, job, failure, turn.told(failure), since=started)
 
 
 class Superseded(Exception):
@@ -125,18 +131,20 @@ def refuse_if_workers_die(job: JobRecord) -> None:
 
 
 def succeed(
-    store: JobStore, job: JobRecord, result: dict[str, Any], *, since: float
+    store: JobStore, job: JobRecord, result: dict[str, Any], told: Told, *, since: float
 ) -> dict[str, Any]:
     """Record and tell a success. Raises `Ignore` for a stale attempt."""
     entry = attempt_entry(job, result["outcome"], since)
-    if not store.finish(job, "SUCCESS", result=result, entry=entry):
+    if not store.finish(job, "SUCCESS", result=result, entry=entry, told=told):
         raise stale(job, entry)
     log.info("attempt", **log_fields(job, entry))
     tell_outcome(store, ended(job, "SUCCESS", entry, result=result))
     return result
 
 
-def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) -> Exception:
+def fail(
+    store: JobStore, job: JobRecord, failure: ApiFailure, told: Told, *, since: float
+) -> Exception:
     """Record and tell a failed attempt; what comes back ends the task as Celery expects.
 
     That is `Retry` if the job waits for another attempt, the failure if it is final, `Ignore`
@@ -146,26 +154,36 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
     error = error_of(failure)
     entry = attempt_entry(job, error["class"], since, error)
     if policy.is_final(failure, attempts=job.attempts, age=job.age + entry["ms"] / 1000):
-        unknown = failure.outcome_unknown
-        if not store.finish(job, "FAILURE", error=error, entry=entry, outcome_unknown=unknown):
+        if not store.finish(
+            job,
+            "FAILURE",
+            error=error,
+            entry=entry,
+            outcome_unknown=failure.outcome_unknown,
+            told=told,
+        ):
             return stale(job, entry)
         log.warning("attempt", **log_fields(job, entry))
         tell_outcome(store, ended(job, "FAILURE", entry, error=error))
         return failure
-    delay = policy.delay(failure, attempts=job.attempts, holds=job.holds)
-    entry["next_try_in"] = round(delay, 3)
-    state = store.reschedule(
+    delay = 0.0
+    if not isinstance(failure, RateLimited):  # of which the gate says when
+        delay = policy.delay(failure, attempts=job.attempts, holds=job.holds)
+        entry["next_try_in"] = round(delay, 3)
+    followed = store.reschedule(
         job,
         delay=delay,
         error=error,
         entry=entry,
         outcome_unknown=failure.outcome_unknown,
         uses_attempt=not failure.account_wide,
+        told=told,
     )
-    if state is None:
+    if followed is None:
         return stale(job, entry)
     log.info("attempt", **log_fields(job, entry))
-    if state == "REVOKED":
+    tell_closed(job, followed.closed, failure)
+    if followed.state == "REVOKED":
         tell_outcome(store, ended(job, "REVOKED", entry))
         return Ignore()
     tell_retry(store, job, failure)
@@ -174,16 +192,32 @@ def fail(store: JobStore, job: JobRecord, failure: ApiFailure, *, since: float) 
     return retry
 
 
-def revoke(store: JobStore, job: JobRecord, *, since: float) -> Exception:
+def revoke(store: JobStore, job: JobRecord, told: Told, *, since: float) -> Exception:
     """Record and tell that a job was cancelled before this attempt's call."""
-    entry = attempt_entry(job, "cancelled", since)
-    state = store.reschedule(
-        job, delay=0.0, error=None, entry=entry, outcome_unknown=False, uses_attempt=False
+    return put_back(store, job, attempt_entry(job, "cancelled", since), told)
+
+
+def hold(store: JobStore, job: JobRecord, told: Told, *, since: float) -> Exception:
+    """Send a job back to wait for its account's gate, which closed between two of its calls."""
+    return put_back(store, job, attempt_entry(job, "held", since), told)
+
+
+def put_back(store: JobStore, job: JobRecord, entry: dict[str, Any], told: Told) -> Exception:
+    """Let a job wait as it was, or end if it was cancelled; no attempt is used up."""
+    followed = store.reschedule(
+        job,
+        delay=0.0,
+        error=None,
+        entry=entry,
+        outcome_unknown=False,
+        uses_attempt=False,
+        told=told,
     )
-    if state != "REVOKED":
+    if followed is None:
         return stale(job, entry)
     log.info("attempt", **log_fields(job, entry))
-    tell_outcome(store, ended(job, "REVOKED", entry))
+    if followed.state == "REVOKED":
+        tell_outcome(store, ended(job, "REVOKED", entry))
     return Ignore()
 
 

@@ -16,6 +16,7 @@ Keys, all under `webhooks:`
     untold      zset    id -> time at which its outcome, if its worker has not told it to the
                         result backend and Sentry by then, is told by another
     round:<name> string ends by itself: a round of this name began less than its time ago
+    gate:<account> hash what the jobs of an account share, see `tasks/gate.py`; kept for ever
     probe:<any> string  deleted at once: `tasks/durability.py` tries the server with it
 
 An unfinished job is in exactly one of waiting, published and running.
@@ -27,7 +28,8 @@ claim), `attempts` (used up), `holds` (waits in a row for the account), `unknown
 call may have had its effect), `cancelled` ('1': asked for during a call), `worker` and `token`
 (of the latest claim), `created_at`, `due_at`, `first_attempt_at`, `started_at`, `ended_at` (unix
 seconds), `result`, `error` (JSON), `history` (a line of JSON per attempt, the latest 20),
-`alerted` (the failure that Sentry was told last).
+`alerted` (the failure that Sentry was told last), `closed_before` (seconds for which the account's
+gate had been closed at the first attempt).
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ from pydantic import SecretStr
 
 from config.settings import Durability
 from tasks.errors import JobNotFound
-from tasks.record import Added, Due, JobRecord, NewJob, is_known, read_all
+from tasks.gate import Gate, Limits, Told
+from tasks.record import ACCOUNT, Added, Due, JobRecord, NewJob, Rescheduled, is_known, read_all
 from tasks.redis import Connection
 from tasks.states import PLACES
 
@@ -76,11 +79,20 @@ class JobStore:
         pipe_size: how many messages may exist at most.
         result_ttl: seconds that the record of an ended job is kept.
         patience: seconds during which a step that meets no Redis is tried again.
+        limits: of the gate that each account's jobs pass.
 
     Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write.
     """
 
-    def __init__(self, url: SecretStr, *, pipe_size: int, result_ttl: int, patience: float) -> None:
+    def __init__(
+        self,
+        url: SecretStr,
+        *,
+        pipe_size: int,
+        result_ttl: int,
+        patience: float,
+        limits: Limits = Limits(),  # noqa: B008  it is immutable
+    ) -> None:
         self._connection = Connection(url, prefix=PREFIX, patience=patience)
         self._redis = self._connection.redis
         self._run = self._connection.run
@@ -89,6 +101,8 @@ class JobStore:
         self.server_facts, self.require = self._connection.server_facts, self._connection.require
         self._pipe_size = pipe_size
         self._result_ttl = result_ttl
+        #: What the jobs of an account share.
+        self.gate = Gate(self._connection, limits)
 
     def add(
         self, jobs: Sequence[NewJob], *, durability: Durability = "memory"
@@ -99,7 +113,8 @@ class JobStore:
         or DAMAGED (it exists, and is left as it is). And whether all of them are as durable as
         asked; they are recorded either way.
         """
-        options = self._pipe_size, HINT_SECONDS, int(durability != "memory")
+        most = self.gate.limits.most
+        options = self._pipe_size, HINT_SECONDS, int(durability != "memory"), most
         fields = [[field for job in some for field in job.fields()] for some in slices(jobs)]
         calls = [[*options, *flat] for flat in fields]
         answers, confirmed = self._connection.steps_confirmed("add", calls, durability)
@@ -207,8 +222,13 @@ class JobStore:
         return gone
 
     def claim(self, job_id: str, *, worker: str, token: str) -> JobRecord | None:
-        """Take a job that is due; nothing if it is not, or somebody else has it."""
-        flat = self._step("claim", job_id, worker, token, LEASE_SECONDS)
+        """Take a job that is due, and its account's turn for one call.
+
+        Nothing if it is not due, somebody else has it, or its account's gate lets none through.
+        """
+        limits = self.gate.limits
+        passing = limits.most, limits.probe_seconds
+        flat = self._step("claim", job_id, worker, token, LEASE_SECONDS, *passing)
         if not flat:
             return None
         return JobRecord.read(job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
@@ -234,11 +254,13 @@ class JobStore:
         error: Mapping[str, Any] | None = None,
         entry: Mapping[str, Any] | None = None,
         outcome_unknown: bool = False,
+        told: Told = Told(),  # noqa: B008  it is immutable
     ) -> bool:
-        """End a job; False if the attempt was stale, and changed nothing."""
+        """End a job, and tell its account's gate; False if stale, and nothing was changed."""
         texts = [json.dumps(part) if part else "" for part in (result, error, entry)]
         fence = record.id, record.attempt, record.token, state
-        return bool(self._step("finish", *fence, *texts, self._result_ttl, int(outcome_unknown)))
+        rest = self._result_ttl, int(outcome_unknown), *self.gate.args(told)
+        return bool(self._step("finish", *fence, *texts, *rest))
 
     def reschedule(
         self,
@@ -249,17 +271,20 @@ class JobStore:
         entry: Mapping[str, Any],
         outcome_unknown: bool,
         uses_attempt: bool,
-    ) -> str | None:
-        """Send a job back to wait for `delay` seconds; RETRY or REVOKED, nothing if stale.
+        told: Told = Told(),  # noqa: B008  it is immutable
+    ) -> Rescheduled | None:
+        """Send a job back to wait for `delay` seconds; what followed, nothing if stale.
 
-        Without an `error` the job keeps the one that it had.
+        Without an `error` the job keeps the one that it had. If its account's gate is closed, or
+        what is `told` closes it, it waits for the gate instead, and has used up no attempt.
         """
         holds = 0 if uses_attempt else record.holds + 1
         flags = int(outcome_unknown), int(not uses_attempt), holds
         texts = json.dumps(error) if error else "", json.dumps(entry)
         fence = record.id, record.attempt, record.token, delay
-        rest = *flags, *texts, self._result_ttl
-        return self._step("reschedule", *fence, *rest)  # type: ignore[no-any-return]
+        rest = *flags, *texts, self._result_ttl, *self.gate.args(told)
+        answer = self._step("reschedule", *fence, *rest)
+        return Rescheduled(*answer) if answer else None
 
     def hand_back(self, worker: str, job_ids: Sequence[str]) -> int:
         """Give back what a stopping worker runs or has received; how many there were."""
@@ -268,7 +293,8 @@ class JobStore:
     def take_due(self, *, queued: int) -> Due:
         """What to publish now, given how many messages are in the queue."""
         options = self._pipe_size, HINT_SECONDS, queued, STEP_LIMIT, self._result_ttl
-        ids, attempts, next_due = self._step("take_due", *options)
+        passing = self.gate.limits.most, ACCOUNT
+        ids, attempts, next_due = self._step("take_due", *options, *passing)
         none_waits = float(next_due) < 0
         return Due(list(zip(ids, attempts, strict=True)), None if none_waits else float(next_due))
 

@@ -19,7 +19,7 @@ from config.celery_app import app
 from tasks import errors
 from tasks.jobs import JobStore
 from tasks.record import JobRecord
-from tasks.signals import job_failed
+from tasks.signals import account_rejected, job_failed
 from tasks.states import ENDED
 
 log = logging.getLogger("tasks")
@@ -68,6 +68,16 @@ def exception_of(job: JobRecord) -> Exception:
     kind = getattr(errors, str(error.get("class")), errors.ApiFailure)
     failure: Exception = kind(str(error.get("message", "no reason was kept")))
     return failure
+
+
+def tell_closed(job: JobRecord, closed: str | None, failure: errors.ApiFailure) -> None:
+    """Tell people, once, that this failure has closed the account's gate, and what to do."""
+    account = job.account
+    if closed == "rejected":
+        log.error("account %s rejected, its jobs wait: %s", account, failure)
+        account_rejected.send(sender=None, account=account, failure=failure, job=job)
+    elif closed == "unavailable":
+        log.warning("the API is away, the jobs of account %s wait: %s", account, failure)
 
 
 @_if_reachable

@@ -17,6 +17,9 @@ log = logging.getLogger("tasks")
 #: The namespace of job ids; changing it would make every webhook a new job.
 JOB_NAMESPACE: Final = uuid.UUID("6f1f3a43-2f0b-5d0a-9d52-7a1f6e0c9b11")
 
+#: The account whose key and secret are COMETCHAT_KEY and COMETCHAT_SECRET.
+ACCOUNT: Final = "default"
+
 #: The latest layout of records that this version knows; `lua/prelude.lua` has it, too.
 VERSION: Final = 1
 
@@ -31,6 +34,13 @@ class Due(NamedTuple):
 
     hints: Sequence[tuple[str, int]]
     next_due: float | None
+
+
+class Rescheduled(NamedTuple):
+    """What `reschedule` did: the state that follows, and what has just closed the gate, if so."""
+
+    state: str
+    closed: str | None = None
 
 
 def is_known(fields: Mapping[str, str] | None) -> bool:
@@ -71,6 +81,9 @@ class JobRecord:
     error: Mapping[str, Any] | None = None
     history: tuple[Mapping[str, Any], ...] = ()
     alerted: str | None = None
+    #: Told by `claim`: seconds until the call's turn; of the job's life, those of a closed gate.
+    turn_in: float = 0.0
+    closed_for: float = 0.0
 
     @property
     def webhook_id(self) -> str:
@@ -79,8 +92,9 @@ class JobRecord:
 
     @property
     def age(self) -> float:
-        """Seconds from the first attempt to the start of the running one."""
-        return (self.started_at or 0.0) - (self.first_attempt_at or self.started_at or 0.0)
+        """Seconds from the first attempt to the start of the running one, with an open gate."""
+        began = self.first_attempt_at or self.started_at or 0.0
+        return max((self.started_at or 0.0) - began - self.closed_for, 0.0)
 
     @property
     def failure(self) -> str:
@@ -126,6 +140,8 @@ class JobRecord:
             error=_json(fields.get("error")),
             history=tuple(map(_json, filter(None, fields.get("history", "").split("\n")))),
             alerted=fields.get("alerted"),
+            turn_in=float(fields.get("turn", 0.0)),
+            closed_for=float(fields.get("closed", 0.0)),
         )
 
 

@@ -33,6 +33,8 @@ AGAIN_SECONDS: Final = 1.0
 SCAN_COUNT: Final = 250
 
 _LUA: Final = Path(__file__).parent / "lua"
+#: What is put before every step.
+PRELUDE: Final = ("prelude", "gate")
 _AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
 #: What a server says that refuses for now: memory or disk full, a replica, still loading.
 _REFUSES: Final = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY)\b")
@@ -91,11 +93,11 @@ class Connection:
         self._prefix = prefix
         self._patience = patience
         self._tested: str | None = None
-        prelude = (_LUA / "prelude.lua").read_text()
+        prelude = "".join((_LUA / f"{name}.lua").read_text() for name in PRELUDE)
         self._steps = {
             path.stem: self.redis.register_script(prelude + path.read_text())
             for path in _LUA.glob("*.lua")
-            if path.stem != "prelude"
+            if path.stem not in PRELUDE
         }
 
     def run(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:

@@ -20,17 +20,21 @@ def retry_after(headers: Mapping[str, str], *, now: float, reset: bool = False) 
     Instants are told by the server's clock: its Date goes before `now`.
     """
     told = {name.lower(): value for name, value in headers.items()}
-    seconds = _seconds(told.get("retry-after"))
+    seconds = number_of(told.get("retry-after"))
     if seconds is None:
         names = ("x-ratelimit-reset", "x-rate-limit-reset") if reset else ()
-        instants = (_date(told.get("retry-after")), *(_seconds(told.get(name)) for name in names))
+        instants = (
+            date_of(told.get("retry-after")),
+            *(number_of(told.get(name)) for name in names),
+        )
         until = next((instant for instant in instants if instant is not None), None)
-        sent = _date(told.get("date"))
+        sent = date_of(told.get("date"))
         seconds = None if until is None else until - (now if sent is None else sent)
     return None if seconds is None else min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
-def _date(text: str | None) -> float | None:
+def date_of(text: str | None) -> float | None:
+    """An HTTP date as unix seconds, None if it is none."""
     try:
         at = parsedate_to_datetime(text or "")
         return at.replace(tzinfo=at.tzinfo or UTC).timestamp()
@@ -38,6 +42,7 @@ def _date(text: str | None) -> float | None:
         return None
 
 
-def _seconds(text: str | None) -> float | None:
+def number_of(text: str | None) -> float | None:
+    """A decimal number, None if it is none."""
     number = _SECONDS.fullmatch(text or "")
     return float(number[1]) if number else None

@@ -12,3 +12,7 @@ job_failed = Signal(name="job_failed", providing_args={"job"})
 
 #: A fault of this program, not of the API. Sent with `error`, the exception, and `job`.
 bug_found = Signal(name="bug_found", providing_args={"error", "job"})
+
+#: An account's credentials were refused, and its gate closed; once for each time that it closes.
+#: Sent with `account`, the `failure` and the `job` that met it.
+account_rejected = Signal(name="account_rejected", providing_args={"account", "failure", "job"})

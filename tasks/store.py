@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from config.settings import get_settings
+from tasks.gate import Limits
 from tasks.jobs import JobStore
 
 #: Seconds for which a step that meets no Redis is tried again: a person who waits for an answer
@@ -23,4 +24,9 @@ def get_store(patience: float = PRODUCER_PATIENCE) -> JobStore:
         pipe_size=settings.pipe_size,
         result_ttl=settings.result_ttl,
         patience=patience,
+        limits=Limits(
+            rate=settings.cometchat_rate_limit,
+            share=settings.cometchat_rate_share,
+            probe_seconds=settings.gate_probe_seconds,
+        ),
     )

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from config.settings import get_settings
 from tasks.create_webhook import get_api, get_policy
 from tasks.jobs import JobStore
+from tasks.record import ACCOUNT
 from tasks.sealing import get_sealer
 from tasks.store import get_store
 from worker.sandbox import SandboxControl
@@ -49,8 +51,7 @@ def use_environment(env: dict[str, str]) -> None:
 
     before = app.conf.broker_url  # Celery reads CELERY_BROKER_URL again each time
     os.environ.update(env)
-    for cached in (get_settings, get_store, get_sealer, get_api, get_policy):
-        cached.cache_clear()
+    forget_settings()
     settings = get_settings()
     if before == settings.broker_url:
         return
@@ -61,6 +62,29 @@ def use_environment(env: dict[str, str]) -> None:
     kombu.pools.reset()
     app._pool = app.amqp._producer_pool = app._backend_cache = None
     app._local.__dict__.pop("backend", None)
+
+
+def forget_settings() -> None:
+    """Let everything be made anew from the environment."""
+    for cached in (get_settings, get_store, get_sealer, get_api, get_policy):
+        cached.cache_clear()
+
+
+@contextmanager
+def environment_kept() -> Iterator[None]:
+    """What is set within is not for what comes later, nor for the stacks that it starts."""
+    before = dict(os.environ)
+    yield
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
+        forget_settings()
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    with environment_kept():
+        yield
 
 
 def eventually(is_so: Callable[[], Any], seconds: float = 10.0) -> Any:
@@ -133,7 +157,16 @@ def sandbox(stack: Stack, sandbox_of_stack: SandboxControl) -> SandboxControl:
     """The stack's sandbox without faults; this process is a producer of the stack."""
     use_environment(stack.env)
     sandbox_of_stack.reset()
+    open_gate(stack.env["REDIS_URL"])
     return sandbox_of_stack
+
+
+def open_gate(url: str) -> None:
+    """Let the gate know nothing of what others did to the API."""
+    import redis
+
+    with redis.Redis.from_url(url) as client:
+        client.delete(f"webhooks:gate:{ACCOUNT}")
 
 
 @pytest.fixture

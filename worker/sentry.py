@@ -1,4 +1,5 @@
-"""Sentry: one event for a job that failed for good, and one for each fault of this program.
+"""Sentry: one event for a job that failed for good, for an account that is refused, and for each
+fault of this program.
 
 Retries are no events. Events carry ids, class, code and the history of attempts; no local
 variables, no source lines, no requests. Without SENTRY_DSN nothing is sent.
@@ -16,8 +17,9 @@ from sentry_sdk.integrations.dedupe import DedupeIntegration
 
 from config import __version__
 from config.settings import Settings
+from tasks.errors import ApiFailure
 from tasks.record import JobRecord
-from tasks.signals import bug_found, job_failed
+from tasks.signals import account_rejected, bug_found, job_failed
 
 #: Seconds that a stopping worker gives to events that are still to be sent.
 FLUSH_SECONDS = 2.0
@@ -43,6 +45,7 @@ def start_sentry(settings: Settings) -> None:
         shutdown_timeout=FLUSH_SECONDS,
     )
     job_failed.connect(report_failed_job, weak=False)
+    account_rejected.connect(report_rejected_account, weak=False)
     bug_found.connect(report_bug, weak=False)
     signals.task_failure.connect(report_failed_task, weak=False)
     signals.worker_shutdown.connect(_flush, weak=False)
@@ -63,6 +66,20 @@ def report_failed_job(job: JobRecord, **_: Any) -> None:
             "tags": _tags(job)
             | {"class": kind, "code": str(code), "status": str(error.get("status"))},
             "contexts": {"attempts": {"history": [dict(entry) for entry in job.history]}},
+        }
+    )
+
+
+def report_rejected_account(account: str, failure: ApiFailure, job: JobRecord, **_: Any) -> None:
+    """Send the one event of an account whose credentials are refused: all its jobs wait."""
+    sentry_sdk.capture_event(
+        {
+            "level": "error",
+            "logger": "tasks",
+            "exception": {"values": [{"type": type(failure).__name__, "value": str(failure)}]},
+            "fingerprint": ["account-rejected", account],
+            "tags": _tags(job)
+            | {"account": account, "code": str(failure.code), "status": str(failure.status)},
         }
     )
 

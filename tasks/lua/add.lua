@@ -1,12 +1,17 @@
 -- New jobs, each into the pipe while there is room, else into waiting. One that exists stays as it is.
 -- ARGV: pipe size, hint seconds, 1 to write what exists once more (as it is, so that there is
---   something to confirm), then 7 a job: id, not before (unix, 0 for now), account,
---   app id, webhook (JSON), sealed password ('' for none), webhook version ('' for legacy).
+--   something to confirm), calls a second that the settings allow, then 7 a job: id, not before
+--   (unix, 0 for now), account, app id, webhook (JSON), sealed password ('' for none), webhook
+--   version ('' for legacy).
 -- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists'
 --   or 'damaged': it exists, and is left as it is.
-local room = tonumber(ARGV[1]) - redis.call('ZCARD', PUBLISHED)
+local size, rooms, published = tonumber(ARGV[1]), {}, redis.call('ZCARD', PUBLISHED)
+local function has_room(account)
+  if not rooms[account] then rooms[account] = room(gate_of(account), now, tonumber(ARGV[4]), size) end
+  return published < rooms[account]
+end
 local outcomes = {stamp(now)}
-for i = 4, #ARGV, 7 do
+for i = 5, #ARGV, 7 do
   local id, due = ARGV[i], tonumber(ARGV[i + 1])
   local key = record(id)
   if redis.call('EXISTS', key) == 1 then
@@ -20,8 +25,8 @@ for i = 4, #ARGV, 7 do
       'created_at', stamp(now), 'due_at', stamp(due), 'attempt', '0', 'attempts', '0')
     if ARGV[i + 5] ~= '' then redis.call('HSET', key, 'password', ARGV[i + 5]) end
     redis.call('ZADD', INDEX, stamp(now), id)
-    if room > 0 and due <= now then
-      room = room - 1
+    if due <= now and has_room(ARGV[i + 2]) then
+      published = published + 1
       redis.call('ZADD', PUBLISHED, stamp(now + tonumber(ARGV[2])), id)
       outcomes[#outcomes + 1] = 'published'
     else

@@ -1,6 +1,8 @@
 -- A worker takes a job that is due. Its attempt number fences off every older attempt.
--- ARGV: id, worker, token of this delivery, lease seconds.
--- Returns the record, or nothing if there is nothing to claim.
+-- ARGV: id, worker, token of this delivery, lease seconds, calls a second that the settings allow (0
+--   for no end), seconds between probes.
+-- Returns the record, with `turn` (seconds until its call may be made) and `closed` (seconds of its
+-- life in which the gate was); or nothing if there is nothing to claim, or the gate lets none pass.
 local id, key = ARGV[1], record(ARGV[1])
 local hinted = redis.call('ZSCORE', PUBLISHED, id)
 local due = redis.call('ZSCORE', WAITING, id)
@@ -22,11 +24,27 @@ end
 redis.call('ZREM', PUBLISHED, id)
 redis.call('ZREM', WAITING, id)
 if redis.call('EXISTS', key) == 0 then return false end
+local gate = gate_of(redis.call('HGET', key, 'account'))
+local turn = ask(gate, now, tonumber(ARGV[5]), tonumber(ARGV[6]))
+note_closed(gate, now)
+keep_gate(gate)
+if not turn then
+  redis.call('ZADD', WAITING, redis.call('HGET', key, 'due_at') or stamp(now), id)
+  return false
+end
 redis.call('ZADD', RUNNING, stamp(now + tonumber(ARGV[4])), id)
 redis.call('HINCRBY', key, 'attempt', 1)
 redis.call('HINCRBY', key, 'attempts', 1)
-redis.call('HSETNX', key, 'first_attempt_at', stamp(now))
+local is_first = redis.call('HSETNX', key, 'first_attempt_at', stamp(now)) == 1
 redis.call('HSET', key, 'state', 'STARTED', 'started_at', stamp(now), 'worker', ARGV[2],
   'token', ARGV[3])
 redis.call('HDEL', key, 'due_at')
-return redis.call('HGETALL', key)
+local closed_for = time_closed(gate, now)
+if is_first then
+  redis.call('HDEL', key, 'closed_before')
+  if closed_for > 0 then redis.call('HSET', key, 'closed_before', string.format('%.6f', closed_for)) end
+end
+closed_for = closed_for - tonumber(redis.call('HGET', key, 'closed_before') or 0)
+local answer = redis.call('HGETALL', key)
+for _, more in ipairs({'turn', tostring(turn), 'closed', tostring(closed_for)}) do answer[#answer + 1] = more end
+return answer

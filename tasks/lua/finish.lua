@@ -1,9 +1,10 @@
 -- The attempt reports the job's end. ARGV: id, attempt, its token, SUCCESS or FAILURE, result (JSON
 --   or ''), error (JSON or ''), history entry (JSON or ''), lifetime seconds, 1 if its outcome is
---   unknown.
+--   unknown, then what the gate is told, see `tell_gate`.
 -- Returns 1, or 0 for a stale attempt, which changes nothing. Reporting twice is harmless.
 local id, key = ARGV[1], record(ARGV[1])
 if not is_latest(id, ARGV[2], ARGV[3]) then return 0 end
+tell_gate(id, 10)
 local state = redis.call('HGET', key, 'state')
 if state == ARGV[4] then return 1 end
 if state ~= 'STARTED' then return 0 end

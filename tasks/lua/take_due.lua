@@ -1,7 +1,9 @@
 -- What somebody must look at now. Jobs of dead workers go back to waiting; hints that were lost
 -- and jobs that are due come back for publishing, as many as the pipe has room for.
--- ARGV: pipe size, hint seconds, messages in the queue, batch limit, lifetime seconds.
--- Returns {ids to publish, their attempts so far, seconds until the next due time (-1: none)}.
+-- ARGV: pipe size, hint seconds, messages in the queue, batch limit, lifetime seconds, calls a second
+--   that the settings allow, account.
+-- Returns {ids to publish, their attempts so far, seconds until the next due time or until the gate
+--   lets more through (-1: none waits)}.
 local size, hint, queued = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local limit = tonumber(ARGV[4])
 
@@ -33,7 +35,8 @@ if lost > 0 then
   end
 end
 
-local room = math.min(size - math.max(published, queued + #taken), limit - #taken)
+local passing, opens = room(gate_of(ARGV[7]), now, tonumber(ARGV[6]), size)
+local room = math.min(math.min(size, passing) - math.max(published, queued + #taken), limit - #taken)
 if room > 0 then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', WAITING, '-inf', stamp(now), 'LIMIT', 0, room)) do
     redis.call('ZREM', WAITING, id)
@@ -42,5 +45,5 @@ if room > 0 then
 end
 
 local first = redis.call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')
-local next_due = first[2] and stamp(math.max(tonumber(first[2]) - now, 0)) or '-1'
+local next_due = first[2] and stamp(math.max(tonumber(first[2]) - now, opens, 0)) or '-1'
 return {taken, attempts, next_due}

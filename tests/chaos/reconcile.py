@@ -20,6 +20,7 @@ from hypothesis import seed as seeded
 from structlog.testing import capture_logs
 
 from config.celery_app import app
+from config.settings import get_settings
 from tasks import create_webhook as task
 from tasks.backoff import RetryPolicy
 from tasks.cometchat import CometChat
@@ -31,7 +32,7 @@ from tasks.store import WORKER_PATIENCE, get_store
 from tasks.webhook import Webhook
 from tests.chaos.reconcile_oracle import Attempt, Story, judge
 from tests.chaos.reconcile_world import ASKED, PLANS, Disturbed, Killed, Plan, World
-from tests.conftest import use_environment
+from tests.conftest import environment_kept, open_gate, use_environment
 from worker.sandbox import SandboxControl
 from worker.stack import Stack
 
@@ -87,6 +88,7 @@ def _play_out(plan: Plan, sandbox: SandboxControl, api: CometChat) -> Story:
 def _attempt(job_id: str, world: World) -> Attempt:
     store: JobStore = get_store(WORKER_PATIENCE)
     before = store.get(job_id)
+    open_gate(get_settings().redis_url.get_secret_value())
     world.attempt += 1
     ended: BaseException | None = None
     task.create_webhook.push_request(hostname=WORKER, id=job_id, args=(job_id,), kwargs={})
@@ -112,7 +114,7 @@ def _attempt(job_id: str, world: World) -> Attempt:
 @contextmanager
 def ground() -> Iterator[tuple[SandboxControl, CometChat]]:
     """A Redis, a sandbox and a client, without a worker; this process runs the attempts."""
-    with Stack(LOG_LEVEL="critical") as stack:
+    with environment_kept(), Stack(LOG_LEVEL="critical") as stack:
         stack.start_redis("--appendonly", "no")
         stack.start_sandbox()
         use_environment(stack.env)

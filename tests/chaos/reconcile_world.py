@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from tasks.cometchat import CometChat
+from tasks.cometchat import CometChat, Guard
 from tasks.webhook import Webhook
 from tests.chaos.plays import CREATES, READS, TRUTH, Play
 from tests.conftest import eventually
@@ -100,7 +100,8 @@ class World:
         self.broken: AssertionError | None = None
         self.attempt = 0
         self._held = self._creates = 0
-        self._api, self._sandbox, self._plan = api, sandbox, plan
+        self._client = self._api = api
+        self._sandbox, self._plan = sandbox, plan
         self._plays = {
             "create": iter([CREATES[name] for name in plan.creates]),
             "get": iter([READS[name] for name in plan.reads]),
@@ -122,6 +123,11 @@ class World:
         self._meddle(plan.there)
         if plan.there_in_other != ELSE[0]:
             self._meddle(f"{plan.there_in_other} in the other version")
+
+    def guarded(self, guard: Guard) -> World:
+        """The attempt's client passes the gate, as in production."""
+        self._api = self._client.guarded(guard)
+        return self
 
     def create_webhook(self, app_id: str, webhook: Webhook, **options: Any) -> Any:
         """What the task calls."""

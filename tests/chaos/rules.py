@@ -143,7 +143,7 @@ class JobMachine(Machine):
         text = json.dumps(why)
         want = self.reference.reschedule(claim, delay, text, unknown, uses_one)
         for _ in range(1 + twice):
-            state = self.stores[client].reschedule(
+            followed = self.stores[client].reschedule(
                 claim.record,
                 delay=delay,
                 error=why,
@@ -151,7 +151,7 @@ class JobMachine(Machine):
                 outcome_unknown=unknown,
                 uses_attempt=uses_one,
             )
-            self.agree(state, want)
+            self.agree(followed and followed.state, want)
 
     @rule(client=clients, job=ids, worker=workers, end=st.one_of(ends, st.just("RETRY")))
     def attempt(self, client: int, job: str, worker: str, end: Any) -> None:

@@ -13,6 +13,9 @@ from celery.result import AsyncResult
 
 from config.celery_app import app as celery_app
 from tasks import Job, Webhook, enqueue_webhook, get_job
+from tasks.gate import GateState
+from tasks.record import ACCOUNT
+from tasks.store import get_store
 from tests.conftest import SentrySink, eventually
 from worker.sandbox import SandboxControl
 
@@ -152,19 +155,22 @@ def test_rate_limited_waits_as_told_and_uses_up_no_attempt(
     assert sentry.of(app_id) == []
 
 
-def assert_waits_for_the_account(job: Job, kind: str) -> None:
-    eventually(lambda: job.refresh().state == "RETRY")
-    assert job.error is not None
-    assert job.error["class"] == kind
-    assert job.attempts == 0
-    assert job.due_at is not None
-    assert 47 < job.due_at.timestamp() - job.history[-1]["at"] < 61
-    eventually(lambda: result_of(job).state == "RETRY")
+def gate() -> GateState:
+    return get_store().gate.look(ACCOUNT)
 
 
-def test_rate_limited_without_a_time_waits_a_minute(sandbox: SandboxControl, app_id: str) -> None:
+def test_rate_limited_without_a_time_waits_longer_each_time(
+    sandbox: SandboxControl, app_id: str
+) -> None:
     sandbox.faults(fault(app_id, "rate_limit", headers_style="none"))
-    assert_waits_for_the_account(enqueue_webhook(app_id, orders()), "RateLimited")
+    job = enqueue_webhook(app_id, orders())
+    eventually(lambda: len(job.refresh().history) == 3)
+    first, second, third = job.history
+    assert {entry["outcome"] for entry in job.history} == {"RateLimited"}
+    assert 0.5 < second["at"] - first["at"] < third["at"] - second["at"]
+    assert job.attempts == 0
+    assert (allowed := gate().allowed) and allowed < 0.5
+    eventually(lambda: result_of(job).state == "RETRY")
 
 
 @pytest.mark.parametrize(
@@ -177,12 +183,30 @@ def test_rate_limited_without_a_time_waits_a_minute(sandbox: SandboxControl, app
     ],
     ids=["401", "403", "404-without-code", "redirect"],
 )
-def test_account_rejected_waits_and_uses_up_no_attempt(
+def test_account_rejected_closes_the_gate_and_uses_up_no_attempt(
     sandbox: SandboxControl, sentry: SentrySink, app_id: str, rule: dict[str, Any]
 ) -> None:
     sandbox.faults({"app_id": app_id, **rule})
-    assert_waits_for_the_account(enqueue_webhook(app_id, orders()), "AccountRejected")
-    assert sentry.of(app_id) == []
+    job = enqueue_webhook(app_id, orders())
+    eventually(lambda: job.refresh().state == "RETRY")
+    assert job.error is not None
+    assert job.error["class"] == "AccountRejected"
+    assert job.attempts == 0
+    assert "next_try_in" not in job.history[-1]  # the gate says when
+    eventually(lambda: result_of(job).state == "RETRY")
+    assert gate().closed == "rejected"
+    [event] = eventually(lambda: sentry.of(app_id))
+    assert event["tags"]["account"] == ACCOUNT
+    # Others wait, too, and none is tried.
+    other_app = f"{app_id}-other"
+    other = enqueue_webhook(other_app, orders())
+    sandbox.faults()
+    assert (job.refresh().state, other.refresh().state) == ("RETRY", "PENDING")
+    assert calls(sandbox, other_app, "create") == 0
+    assert get_store().gate.resume(ACCOUNT) == "rejected"
+    assert_created_once(sandbox, job.wait(10), app_id)
+    assert_created_once(sandbox, other.wait(10), other_app)
+    assert len(sentry.of(app_id)) == 1
 
 
 def test_an_app_that_appears_seconds_later(sandbox: SandboxControl, app_id: str) -> None:
@@ -288,6 +312,4 @@ def test_the_same_failure_is_told_once_however_often_it_is_met(
 
 
 def get_clock() -> float:
-    from tasks.store import get_store
-
     return get_store().clock()

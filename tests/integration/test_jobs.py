@@ -53,7 +53,9 @@ def expire(client: redis.Redis, place: str, job: str) -> None:
 
 def reschedule(store: JobStore, record: JobRecord, **changes: Any) -> str | None:
     options = {"delay": 0.0, "outcome_unknown": False, "uses_attempt": True, **changes}
-    return store.reschedule(record, error=ERROR, entry={"attempt": record.attempt}, **options)
+    entry = {"attempt": record.attempt}
+    followed = store.reschedule(record, error=ERROR, entry=entry, **options)
+    return followed.state if followed else None
 
 
 class TestAdd:

@@ -151,8 +151,12 @@ class TestReading:
                 {"attempt": 7, "outcome": "PlanLimit"},
             ),
             "alerted": "PlanLimit:ERR_PLAN_RESTRICTION",
+            "turn_in": 0.0,
+            "closed_for": 0.0,
         }
         assert record.age == 99
+        told = JobRecord.read("some-id", {**FULL, "turn": "0.25", "closed": "90.5"})
+        assert (told.turn_in, told.closed_for, told.age) == (0.25, 90.5, 8.5)
         assert record.failure == "PlanLimit:ERR_PLAN_RESTRICTION"
 
     def test_takes_no_other_sign_for_an_unknown_outcome(self) -> None:

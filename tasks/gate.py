@@ -1,0 +1,196 @@
+"""The gate: what the jobs of one account share, as they share the API, credentials and rate limit.
+
+Redis holds one gate for each account, in the hash `gate:<account>` under the store's prefix, for
+all workers. The arithmetic is `tasks/lua/gate.lua`. A job passes it within its step `claim`, and
+tells it what came of it within `finish` or `reschedule`; only further calls ask by themselves.
+
+Fields, each there only while it says something; instants are unix seconds of Redis's clock:
+
+    turn                        when the next call may be made, where there is a limit
+    announced, limit, window,   calls a second by what the API announced; its limit, over how many
+    window_end                  seconds (as far as known); when the present window ends by its clock
+    top, learnt_at              calls a second that went through when the last 429 came, and when
+    wait_until                  the API told to wait until then
+    second, count, last, peak   answers in this second and in the one before; the most of late
+    ok_at                       when the last call succeeded
+    ok, bad, counted_at,        how calls went lately, and which jobs failed: the breaker
+    bad_jobs
+    broken_at, rejected_at      the API is away, the credentials are refused, since then
+    probe_at, probes            when one job may try whether that is over; how many have
+    ramp_at, ramp_to            the API is back since then; the rate grows to what it was
+    paused_at, paused_until,    a person closed the gate; why
+    paused_why
+    down, down_at, open_at      seconds for which it has been closed in all; since when it is; when
+                                it was opened last
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+from tasks.errors import (
+    AccountRejected,
+    ApiFailure,
+    ApiUnavailable,
+    RateLimited,
+    WorkerCrashed,
+)
+from tasks.rate_headers import Announced, announced
+from tasks.redis import Connection
+
+#: What closes a gate: a person, refused credentials, an API that is away, a 429 that told a time.
+Closed = Literal["", "paused", "rejected", "unavailable", "limited"]
+
+#: What an answer says to the gate.
+HEARD: Final[Mapping[type[ApiFailure], str]] = {
+    ApiUnavailable: "bad",
+    RateLimited: "limited",
+    AccountRejected: "rejected",
+}
+
+
+class Limits(NamedTuple):
+    """What the settings say of a gate.
+
+    Args:
+        rate: calls a second, 0 for as many as the API allows.
+        share: of a limit that the API announces, what is left to this program.
+        probe_seconds: between two tries whether refused credentials are accepted again.
+    """
+
+    rate: float = 0.0
+    share: float = 1.0
+    probe_seconds: float = 30.0
+
+    @property
+    def most(self) -> float:
+        """Calls a second that this program may make, 0 for no end."""
+        return self.rate * self.share
+
+
+class Told(NamedTuple):
+    """What an attempt tells the gate: how its last call ended, and what the API announced."""
+
+    what: str = ""
+    wait: float | None = None
+    announced: Announced | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """A gate as it stands. Instants are unix seconds, rates calls a second."""
+
+    account: str
+    now: float
+    closed: Closed
+    #: Seconds until it is looked at again, which is when a probe goes out.
+    again_in: float
+    #: None for no limit.
+    allowed: float | None
+    used: float
+    fields: Mapping[str, str] = field(repr=False)
+
+    @property
+    def since(self) -> float | None:
+        """Since when it is closed."""
+        return float(self.fields["down_at"]) if self.closed and "down_at" in self.fields else None
+
+    def instant(self, name: str) -> float | None:
+        """A field that holds an instant or a number."""
+        text = self.fields.get(name)
+        return None if text is None else float(text)
+
+
+class Held(Exception):
+    """The gate lets no call through now. Not an error: the job waits, and has used up nothing."""
+
+
+class Gate:
+    """The gates of all accounts, in Redis.
+
+    Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write.
+    """
+
+    def __init__(self, connection: Connection, limits: Limits) -> None:
+        self._step = connection.step
+        self.limits = limits
+
+    def ask(self, account: str) -> float:
+        """Take the next turn for a call; the seconds until it comes. Raises `Held`."""
+        most, _, probe = self.limits.most, self.limits.share, self.limits.probe_seconds
+        turn, *_ = self._step("gate_ask", account, most, probe)
+        if float(turn) < 0:
+            raise Held
+        return float(turn)
+
+    def pause(self, account: str, *, reason: str, until: float | None = None) -> None:
+        """Let no job through until then (unix seconds), or until `resume`."""
+        self._step("gate_pause", account, "" if until is None else until, reason)
+
+    def resume(self, account: str) -> Closed:
+        """Let jobs through again at once, whatever has closed the gate; what that was."""
+        return self._step("gate_resume", account)  # type: ignore[no-any-return]
+
+    def look(self, account: str) -> GateState:
+        """How the gate stands."""
+        now, why, again, rate, used, *flat = self._step("gate_look", account, self.limits.most)
+        return GateState(
+            account=account,
+            now=float(now),
+            closed=why,
+            again_in=max(float(again), 0.0),
+            allowed=None if float(rate) < 0 else float(rate),
+            used=float(used),
+            fields=dict(zip(flat[::2], flat[1::2], strict=True)),
+        )
+
+    def args(self, told: Told) -> tuple[str | float, ...]:
+        """What `finish` and `reschedule` pass on to the gate."""
+        of = told.announced or Announced(-1, -1, -1, -1)
+        wait = -1.0 if told.wait is None else told.wait
+        return (told.what, wait, *of, self.limits.most, *self.limits[1:])
+
+
+class Turn:
+    """One attempt's way through the gate: the client asks it before each call and tells it after.
+
+    Args:
+        gate: the account's gate.
+        account: the account.
+        first: seconds until the first call's turn, which the claim has taken.
+        sleep: waits so many seconds.
+    """
+
+    def __init__(
+        self, gate: Gate, account: str, first: float, sleep: Callable[[float], Any] = time.sleep
+    ) -> None:
+        self._gate = gate
+        self._account = account
+        self._next: float | None = first
+        self._sleep = sleep
+        self._announced: Announced | None = None
+
+    def before_call(self) -> None:
+        """Wait for the turn. Raises `Held`, `StoreUnavailable`."""
+        wait, self._next = self._next, None
+        if wait is None:
+            wait = self._gate.ask(self._account)
+        if wait > 0 and math.isfinite(wait):
+            self._sleep(wait)
+
+    def after_call(self, headers: Mapping[str, str]) -> None:
+        """Note what an answer announced."""
+        self._announced = announced(headers, now=time.time()) or self._announced
+
+    def told(self, failure: ApiFailure | None = None) -> Told:
+        """What there is to tell, the attempt having ended so."""
+        if self._next is not None or isinstance(failure, WorkerCrashed):
+            return Told()  # no call was made, or nobody knows what became of it
+        kind = next((k for k in HEARD if isinstance(failure, k)), None)
+        what = "ok" if kind is None else HEARD[kind]
+        wait = failure.retry_after if isinstance(failure, RateLimited) else None
+        return Told(what, wait, self._announced)

@@ -1,0 +1,78 @@
+"""How a gate looks to a person, and to a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from tasks.gate import Closed, GateState
+
+#: Why a gate is closed, and what opens it.
+REASONS: Final[Mapping[Closed, str]] = {
+    "paused": "paused by a person",
+    "rejected": "CometChat refuses the credentials or the address",
+    "unavailable": "the API is away",
+    "limited": "the API told to wait",
+}
+_ADVICE: Final[Mapping[Closed, str]] = {
+    "rejected": (
+        "check COMETCHAT_KEY, COMETCHAT_SECRET and COMETCHAT_BASE_URL; `gate resume` tries at once"
+    ),
+    "paused": "`gate resume` opens it",
+}
+
+
+def describe(state: GateState, counts: Mapping[str, int]) -> str:
+    """A line for the rate, one for what has closed it, one for who waits."""
+    limit = "no limit known" if state.allowed is None else f"{state.allowed:.1f} calls a second"
+    lines = [f"Account {state.account}: {limit}, {state.used:.0f} answered in the last second"]
+    if state.closed:
+        since = "" if state.since is None else f" since {_local(state.since)}"
+        lines.append(f"Closed{since}: {_reason(state)}{_next(state)}")
+        if state.closed in _ADVICE:
+            lines.append(f"What to do: {_ADVICE[state.closed]}")
+    else:
+        lines.append("Open")
+    waiting = counts["waiting"] + counts["published"]
+    lines.append(f"Jobs: {waiting} wait, {counts['running']} run, {counts['failed']} failed")
+    return "\n".join(lines)
+
+
+def values(state: GateState, counts: Mapping[str, int]) -> dict[str, Any]:
+    """The same for a program; instants are unix seconds, rates calls a second."""
+    return {
+        "account": state.account,
+        "allowed": None if state.allowed is None else round(state.allowed, 3),
+        "used": state.used,
+        "closed": state.closed or None,
+        "since": state.since,
+        "reason": state.fields.get("paused_why") if state.closed == "paused" else None,
+        "next_look": _next_look(state),
+        "last_success": state.instant("ok_at"),
+        "last_429": state.instant("learnt_at"),
+        "jobs": dict(counts),
+    }
+
+
+def _reason(state: GateState) -> str:
+    why = state.fields.get("paused_why") if state.closed == "paused" else None
+    return REASONS[state.closed] + (f" ({why})" if why else "")
+
+
+def _next(state: GateState) -> str:
+    if (instant := _next_look(state)) is None:
+        return ", until it is resumed"
+    if state.closed in ("rejected", "unavailable"):
+        return f"; next probe in {state.again_in:.0f} s"
+    return f", until {_local(instant)}"
+
+
+def _next_look(state: GateState) -> float | None:
+    if not state.closed or state.again_in == float("inf"):
+        return None
+    return state.now + state.again_in
+
+
+def _local(instant: float) -> str:
+    return datetime.fromtimestamp(instant).astimezone().isoformat(timespec="seconds")

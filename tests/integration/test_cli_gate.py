@@ -1,0 +1,71 @@
+"""`python -m tasks gate`: what it shows, and a person's pause."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.gate import Told
+from tasks.jobs import JobStore
+from tasks.record import ACCOUNT
+from tests.integration.commands import Run, environment_fixture, run_fixture
+from tests.integration.test_gate import back, break_api
+from tests.integration.test_jobs import add, claim
+
+run = run_fixture
+environment = environment_fixture
+
+
+def test_it_shows_that_all_is_well(run: Run, store: JobStore) -> None:
+    add(store)
+    assert run("gate").out.splitlines() == [
+        "Account default: no limit known, 0 answered in the last second",
+        "Open",
+        "Jobs: 1 wait, 0 run, 0 failed",
+    ]
+    shown = run("gate", "--json").json
+    assert (shown["closed"], shown["allowed"], shown["jobs"]["published"]) == (None, None, 1)
+
+
+def test_a_pause_with_a_reason_and_an_end(run: Run, store: JobStore) -> None:
+    said = run("gate", "pause", "--reason", "maintenance", "--until", "+10m")
+    assert "paused by a person (maintenance), until 20" in said.out
+    assert store.claim(add(store), worker="w", token="t") is None
+    shown = run("gate", "--json").json
+    assert (shown["closed"], shown["reason"]) == ("paused", "maintenance")
+    assert shown["next_look"] == pytest.approx(store.clock() + 600, abs=5)
+    run("gate", "pause", "--reason", "longer")
+    assert "paused by a person (longer), until it is resumed" in run("gate").out
+    assert run("gate", "resume").out == "Open again; it was closed: paused by a person.\n"
+    assert run("gate", "resume").out == "It was open already.\n"
+
+
+def test_refused_credentials_say_what_to_do(run: Run, store: JobStore) -> None:
+    back(store, claim(store, add(store)), Told("rejected"), account_wide=True)
+    out = run("gate").out
+    assert "CometChat refuses the credentials or the address; next probe in 30 s" in out
+    assert "check COMETCHAT_KEY" in out
+    assert run("gate", "resume", "--json").json == {"account": ACCOUNT, "was": "rejected"}
+
+
+def test_an_outage_shows_the_next_probe(run: Run, store: JobStore) -> None:
+    break_api(store)
+    assert "the API is away; next probe in " in run("gate").out
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("pause",), "--reason"),
+        (("pause", "--reason", "x" * 201), "at most 200"),
+        (("pause", "--reason", "a\nb"), "printable"),
+        (("pause", "--reason", "x", "--until", "2020-01-01T00:00:00Z"), "is over already"),
+        (("pause", "--reason", "x", "--until", "soon"), "is not like"),
+    ],
+)
+def test_a_mistake_pauses_nothing(
+    run: Run, store: JobStore, args: tuple[str, ...], words: str
+) -> None:
+    said = run("gate", *args)
+    assert said.code == 2
+    assert words in said.err
+    assert store.gate.look(ACCOUNT).closed == ""
