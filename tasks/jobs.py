@@ -21,7 +21,7 @@ Keys, all under `webhooks:`
 
 An unfinished job is in exactly one of waiting, published and running.
 
-Fields of a record: `v` (1, the version of this layout; a later one is left to its workers),
+Fields of a record: `v` (1 or 2, the version of this layout; a later one is left to its workers),
 `state` (Celery's words), `account`, `app_id`, `webhook` (JSON as on the wire, no password),
 `password` (sealed), `webhook_version` ('2' or '' for legacy), `attempt` (number of the latest
 claim), `attempts` (used up), `holds` (waits in a row for the account), `unknown` ('1': an earlier
@@ -29,7 +29,8 @@ call may have had its effect), `cancelled` ('1': asked for during a call), `work
 (of the latest claim), `created_at`, `due_at`, `first_attempt_at`, `started_at`, `ended_at` (unix
 seconds), `result`, `error` (JSON), `history` (a line of JSON per attempt, the latest 20),
 `alerted` (the failure that Sentry was told last), `closed_before` (seconds for which the account's
-gate had been closed at the first attempt).
+gate had been closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON)
+and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/record.py`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 from tasks.errors import RecordUnreadable
 
@@ -20,8 +20,14 @@ JOB_NAMESPACE: Final = uuid.UUID("6f1f3a43-2f0b-5d0a-9d52-7a1f6e0c9b11")
 #: The account whose key and secret are COMETCHAT_KEY and COMETCHAT_SECRET.
 ACCOUNT: Final = "default"
 
-#: The latest layout of records that this version knows; `lua/prelude.lua` has it, too.
-VERSION: Final = 1
+#: The latest layout of records that this version knows; `lua/prelude.lua` has it, too. A job that
+#: asks for what an older worker would not do has 2, all others have 1.
+VERSION: Final = 2
+
+#: Whom a job waits for: a person, or nobody.
+Priority = Literal["interactive", "bulk"]
+#: What is done about a webhook with this id that differs.
+OnExisting = Literal["accept", "update", "fail"]
 
 
 def job_id(account: str, app_id: str, webhook_id: str) -> str:
@@ -51,6 +57,58 @@ def is_known(fields: Mapping[str, str] | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class More:
+    """What a job asks for besides its webhook.
+
+    Args:
+        priority: a person waits for an interactive job; bulk ones take what these leave.
+        group: bulk jobs of each take turns; by default those of each app.
+        on_existing: what is done if the webhook is there: "accept" it with the same name and URL,
+            "update" what differs, or "fail".
+        triggers: the ids of the triggers that the webhook is to have.
+        expires_at: unix seconds after which nobody needs the webhook.
+    """
+
+    priority: Priority = "interactive"
+    group: str | None = None
+    on_existing: OnExisting = "accept"
+    triggers: tuple[str, ...] = ()
+    expires_at: float | None = None
+
+    def fields(self) -> dict[str, str]:
+        """As fields of the record, without those that say nothing."""
+        fields: dict[str, str] = {}
+        if self.priority != "interactive":
+            fields["priority"] = self.priority
+        if self.group is not None:
+            fields["group"] = self.group
+        if self.on_existing != "accept":
+            fields["on_existing"] = self.on_existing
+        if self.triggers:
+            fields["triggers"] = json.dumps(self.triggers)
+        if self.expires_at is not None:
+            fields["expires_at"] = f"{self.expires_at:.3f}"
+        if {"on_existing", "triggers", "expires_at"} & set(fields):
+            fields["v"] = str(VERSION)
+        return fields
+
+    @classmethod
+    def read(cls, fields: Mapping[str, str]) -> Self:
+        """Raises `ValueError`."""
+        more = {
+            name: fields[name] for name in ("priority", "group", "on_existing") if name in fields
+        }
+        triggers = json.loads(fields.get("triggers", "[]"))
+        for name, known in (("priority", Priority), ("on_existing", OnExisting)):
+            if more.get(name) not in (None, *get_args(known)):
+                raise ValueError(name)
+        if not isinstance(triggers, list) or not all(isinstance(one, str) for one in triggers):
+            raise ValueError("triggers")
+        expires_at = _instant(fields.get("expires_at"))
+        return cls(**more, triggers=tuple(triggers), expires_at=expires_at)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
     """One job. Instants are unix seconds of Redis's clock.
 
@@ -66,6 +124,7 @@ class JobRecord:
     webhook_version: int | None
     created_at: float
     sealed_password: str | None = None
+    more: More = More()
     attempt: int = 0
     attempts: int = 0
     holds: int = 0
@@ -125,6 +184,7 @@ class JobRecord:
             webhook_version=int(version) if version else None,
             created_at=_time(fields["created_at"]),
             sealed_password=fields.get("password"),
+            more=More.read(fields),
             attempt=int(fields["attempt"]),
             attempts=int(fields["attempts"]),
             holds=int(fields.get("holds", 0)),
@@ -156,6 +216,7 @@ class NewJob:
     webhook: Mapping[str, Any]
     sealed_password: str | None
     webhook_version: int | None
+    more: More = More()
 
     def fields(self) -> tuple[str | float, ...]:
         """What the step `add` takes for one job."""
@@ -167,6 +228,7 @@ class NewJob:
             json.dumps(self.webhook),
             self.sealed_password or "",
             self.webhook_version or "",
+            json.dumps(more) if (more := self.more.fields()) else "",
         )
 
     def record(self, now: float) -> JobRecord:
@@ -180,6 +242,7 @@ class NewJob:
             webhook_version=self.webhook_version,
             created_at=now,
             sealed_password=self.sealed_password,
+            more=self.more,
             due_at=max(now, self.not_before),
         )
 

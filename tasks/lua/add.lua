@@ -1,8 +1,8 @@
 -- New jobs, each into the pipe while there is room, else into waiting. One that exists stays as it is.
 -- ARGV: pipe size, hint seconds, 1 to write what exists once more (as it is, so that there is
---   something to confirm), calls a second that the settings allow, then 7 a job: id, not before
+--   something to confirm), calls a second that the settings allow, then 8 a job: id, not before
 --   (unix, 0 for now), account, app id, webhook (JSON), sealed password ('' for none), webhook
---   version ('' for legacy).
+--   version ('' for legacy), more fields (JSON, '' for none).
 -- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists'
 --   or 'damaged': it exists, and is left as it is.
 local size, rooms, published = tonumber(ARGV[1]), {}, redis.call('ZCARD', PUBLISHED)
@@ -11,7 +11,7 @@ local function has_room(account)
   return published < rooms[account]
 end
 local outcomes = {stamp(now)}
-for i = 5, #ARGV, 7 do
+for i = 5, #ARGV, 8 do
   local id, due = ARGV[i], tonumber(ARGV[i + 1])
   local key = record(id)
   if redis.call('EXISTS', key) == 1 then
@@ -20,10 +20,12 @@ for i = 5, #ARGV, 7 do
     outcomes[#outcomes + 1] = is_damaged and 'damaged' or 'exists'
   else
     if due < now then due = now end
-    redis.call('HSET', key, 'v', tostring(VERSION), 'state', 'PENDING', 'account', ARGV[i + 2],
+    redis.call('HSET', key, 'v', '1', 'state', 'PENDING', 'account', ARGV[i + 2],
       'app_id', ARGV[i + 3], 'webhook', ARGV[i + 4], 'webhook_version', ARGV[i + 6],
       'created_at', stamp(now), 'due_at', stamp(due), 'attempt', '0', 'attempts', '0')
     if ARGV[i + 5] ~= '' then redis.call('HSET', key, 'password', ARGV[i + 5]) end
+    local more = ARGV[i + 7] ~= '' and cjson.decode(ARGV[i + 7]) or {}
+    for name, text in pairs(more) do redis.call('HSET', key, name, text) end
     redis.call('ZADD', INDEX, stamp(now), id)
     if due <= now and has_room(ARGV[i + 2]) then
       published = published + 1

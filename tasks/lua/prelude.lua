@@ -3,7 +3,7 @@ local WAITING, PUBLISHED = KEYS[1] .. 'waiting', KEYS[1] .. 'published'
 local RUNNING, FAILED = KEYS[1] .. 'running', KEYS[1] .. 'failed'
 local INDEX, UNTOLD = KEYS[1] .. 'index', KEYS[1] .. 'untold'
 -- Of the records' layout. One of a later version is left to the workers that know it.
-local VERSION = 1
+local VERSION = 2
 local HISTORY_LIMIT = 20
 -- Seconds after which an outcome that its worker did not tell is told by another.
 local TELL_AFTER = 15

@@ -174,7 +174,7 @@ def strange(secret: str) -> dict[str, bytes]:
         "unknown job": message(),
         "a later version's": message(
             {"schema": 2, "priority": {"of": "app"}},
-            content=[[JOB, secret, {"v": 2}], {"newer": True}, {**EMBED, "self": 1}],
+            content=[[JOB, secret, {"v": 3}], {"newer": True}, {**EMBED, "self": 1}],
         ),
         "an earlier version's": message({"origin": GONE, "timelimit": GONE, "root_id": GONE}),
         "for the end of the century": message({"eta": "2099-01-01T00:00:00+00:00"}),

@@ -161,7 +161,7 @@ class TestRareMoments:
 
     def test_a_record_of_a_later_version_is_left_alone(self, bench: Bench) -> None:
         bench.add()
-        bench.redis.hset(f"webhooks:job:{JOB}", "v", "2")
+        bench.redis.hset(f"webhooks:job:{JOB}", "v", "3")
         before = bench.redis.hgetall(f"webhooks:job:{JOB}")
         assert bench.store.claim(JOB, worker="w", token="t") is None
         assert bench.redis.hgetall(f"webhooks:job:{JOB}") == before
@@ -183,7 +183,7 @@ class TestRareMoments:
         self, bench: Bench, name: str, act: Act
     ) -> None:
         in_situation(bench, SITUATIONS[name][1])
-        bench.redis.hset(f"webhooks:job:{JOB}", "v", "2")
+        bench.redis.hset(f"webhooks:job:{JOB}", "v", "3")
         bench.forward(RESULT_TTL + 1)
         before = bench.redis.hgetall(f"webhooks:job:{JOB}")
         assert not act(bench)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.record import JobRecord, job_id
+from tasks.errors import RecordUnreadable
+from tasks.record import JobRecord, More, job_id
 
 WEBHOOK = {"id": "orders", "name": "Orders", "webhookURL": "https://shop.example.com/hook"}
 
@@ -48,6 +49,11 @@ FULL = {
     "error": json.dumps({"class": "PlanLimit", "code": "ERR_PLAN_RESTRICTION", "status": 400}),
     "history": '{"attempt": 6, "outcome": "lost"}\n{"attempt": 7, "outcome": "PlanLimit"}',
     "alerted": "PlanLimit:ERR_PLAN_RESTRICTION",
+    "priority": "bulk",
+    "group": "shop 7",
+    "on_existing": "update",
+    "triggers": '["message_sent", "user_blocked"]',
+    "expires_at": "1700000200.000",
 }
 
 texts = st.text(max_size=8)
@@ -151,6 +157,13 @@ class TestReading:
                 {"attempt": 7, "outcome": "PlanLimit"},
             ),
             "alerted": "PlanLimit:ERR_PLAN_RESTRICTION",
+            "more": {
+                "priority": "bulk",
+                "group": "shop 7",
+                "on_existing": "update",
+                "triggers": ("message_sent", "user_blocked"),
+                "expires_at": 1700000200.0,
+            },
             "turn_in": 0.0,
             "closed_for": 0.0,
         }
@@ -158,6 +171,33 @@ class TestReading:
         told = JobRecord.read("some-id", {**FULL, "turn": "0.25", "closed": "90.5"})
         assert (told.turn_in, told.closed_for, told.age) == (0.25, 90.5, 8.5)
         assert record.failure == "PlanLimit:ERR_PLAN_RESTRICTION"
+
+    def test_what_was_asked_for_besides_is_written_as_it_is_read(self) -> None:
+        record = JobRecord.read("some-id", FULL)
+        told = record.more.fields()
+        assert told == {"v": "2", **{name: FULL[name] for name in told if name != "v"}}
+        assert set(told) == {"v", "priority", "group", "on_existing", "triggers", "expires_at"}
+        assert More().fields() == {}
+        # An older worker does with these what it must.
+        assert More(priority="bulk", group="shop 7").fields() == {
+            "priority": "bulk",
+            "group": "shop 7",
+        }
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"priority": "low"},
+            {"on_existing": "merge"},
+            {"triggers": "{}"},
+            {"triggers": "[1]"},
+            {"triggers": "["},
+            {"expires_at": "soon"},
+        ],
+    )
+    def test_what_was_asked_for_besides_is_read_strictly(self, wrong: dict[str, str]) -> None:
+        with pytest.raises(RecordUnreadable):
+            JobRecord.read("some-id", {**FULL, **wrong})
 
     def test_takes_no_other_sign_for_an_unknown_outcome(self) -> None:
         assert not JobRecord.read("some-id", {**FULL, "unknown": "0"}).outcome_unknown

@@ -34,7 +34,7 @@ PROMPT_SECONDS = 20.0
 MESSAGES = 1.05
 
 #: A layout that this program does not know: a field is gone, another is new.
-NEWER = {"v": "2", "target": '{"version": 2}'}
+NEWER = {"v": "3", "target": '{"version": 3}'}
 NOT_IN_NEWER = ("webhook_version",)
 #: Where else than in waiting and published one of them is, and how it got there.
 ELSEWHERE = {
