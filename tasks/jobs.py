@@ -294,7 +294,7 @@ class JobStore:
     def take_due(self, *, queued: int) -> Due:
         """What to publish now, given how many messages are in the queue."""
         options = self._pipe_size, HINT_SECONDS, queued, STEP_LIMIT, self._result_ttl
-        passing = self.gate.limits.most, ACCOUNT
+        passing = ACCOUNT, self.gate.limits.most
         ids, attempts, next_due = self._step("take_due", *options, *passing)
         none_waits = float(next_due) < 0
         return Due(list(zip(ids, attempts, strict=True)), None if none_waits else float(next_due))

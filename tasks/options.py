@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Final, cast, get_args
@@ -19,6 +19,7 @@ import click
 
 from config.settings import Durability
 from tasks import errors
+from tasks.record import Priority
 
 FAILURES: Final = tuple(
     name
@@ -145,6 +146,28 @@ def creation_options(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def order_options(priority: Priority) -> Callable[[Any], Any]:
+    """Who goes first, for both commands that enqueue."""
+
+    def decorate(command: Any) -> Any:
+        for option in (
+            click.option(
+                "--group", help="Bulk jobs of each group take turns; by default those of each app."
+            ),
+            click.option(
+                "--priority",
+                type=click.Choice(get_args(Priority)),
+                default=priority,
+                show_default=True,
+                help="A person waits for interactive jobs; bulk ones wait for those.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def password_options(command: Any) -> Any:

@@ -27,7 +27,7 @@ from tasks.errors import (
 from tasks.job import Job
 from tasks.jobs import DAMAGED, EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
 from tasks.pipe import publish
-from tasks.record import Added, JobRecord, NewJob, job_id
+from tasks.record import Added, JobRecord, More, NewJob, Priority, job_id
 from tasks.sealing import get_sealer
 from tasks.store import get_store
 from tasks.webhook import Webhook, check_app_id, differing_fields
@@ -42,6 +42,8 @@ PUBLISH_SECONDS = 1.0
 
 #: Seconds; a time beyond is a mistake, such as milliseconds.
 NOT_BEFORE_MOST = 10 * 366 * 86_400
+
+MAX_GROUP = 100  # characters
 
 #: Jobs that share one confirmation, which may take as long as a sync of the append-only file.
 CONFIRMED_TOGETHER = 2_000
@@ -66,6 +68,8 @@ def enqueue_webhook(
     not_before: datetime | float | None = None,
     account: str = "default",
     durability: Durability | None = None,
+    priority: Priority = "interactive",
+    group: str | None = None,
 ) -> Job:
     """Accept one webhook for creation.
 
@@ -77,6 +81,10 @@ def enqueue_webhook(
         account: whose key and secret to use.
         durability: what to wait for: "memory" (Redis has it), "fsync" (its append-only file
             on disk too) or "replicas" (one replica too); by default ENQUEUE_DURABILITY.
+        priority: "interactive" for a person who waits; "bulk" for what may take its time. Bulk
+            jobs wait for interactive ones, and have a tenth of the turns in any case.
+        group: bulk jobs of each group take turns: 1 to 100 printable characters, such as a
+            tenant's name. By default those of each app do.
 
     Returns:
         The job: the existing one, as it stands, if the same webhook was enqueued before.
@@ -96,6 +104,8 @@ def enqueue_webhook(
         not_before=not_before,
         account=account,
         durability=durability,
+        priority=priority,
+        group=group,
     )
     if outcome.error is not None:
         raise outcome.error
@@ -110,11 +120,14 @@ def enqueue_webhooks(
     not_before: datetime | float | None = None,
     account: str = "default",
     durability: Durability | None = None,
+    priority: Priority = "bulk",
+    group: str | None = None,
 ) -> list[Enqueued]:
     """Accept many webhooks, some hundreds in each step; bad ones do not stop good ones.
 
     Args:
-        items: (app id, webhook) each; the options are those of `enqueue_webhook`, for all.
+        items: (app id, webhook) each; the options are those of `enqueue_webhook`, for all, but
+            that these jobs are "bulk" unless told otherwise.
 
     Returns:
         An outcome for each item, in order. Once Redis cannot be reached, the rest of the items
@@ -129,11 +142,14 @@ def enqueue_webhooks(
     durability = durability or get_settings().enqueue_durability
     items = list(items)
     try:
-        instant = _checked_options(webhook_version, not_before, account, durability)
+        instant = _checked_options(
+            webhook_version, not_before, account, durability, priority, group
+        )
     except InvalidInput as error:
         raise _merged([error, *_problems_of_one(items)]) from None
     store = get_store()
-    drafts = [_draft(item, webhook_version, instant, account) for item in items]
+    more = More(priority=priority, group=group)
+    drafts = [_draft(item, webhook_version, instant, account, more) for item in items]
     outcomes: list[Enqueued] = []
     away: StoreUnavailable | DurabilityUnavailable | None = None
     together = STEP_LIMIT if durability == "memory" else CONFIRMED_TOGETHER
@@ -164,8 +180,14 @@ def _checked_options(
     not_before: datetime | float | None,
     account: str,
     durability: Durability,
+    priority: Priority,
+    group: str | None,
 ) -> float:
     problems = {}
+    if priority not in get_args(Priority):
+        problems["priority"] = f"must be one of: {', '.join(get_args(Priority))}"
+    if group is not None and not _is_group(group):
+        problems["group"] = f"must be 1 to {MAX_GROUP} printable characters"
     if durability not in get_args(Durability):
         problems["durability"] = f"must be one of: {', '.join(get_args(Durability))}"
     if webhook_version not in (2, None) or isinstance(webhook_version, bool):
@@ -190,6 +212,10 @@ def _checked_options(
     return instant
 
 
+def _is_group(group: object) -> bool:
+    return isinstance(group, str) and 0 < len(group) <= MAX_GROUP and group.isprintable()
+
+
 def _enqueue_step(
     store: JobStore, drafts: Sequence[NewJob | Enqueued], durability: Durability
 ) -> list[Enqueued]:
@@ -204,7 +230,11 @@ def _enqueue_step(
 
 
 def _draft(
-    item: Any, version: int | None = 2, instant: float = 0.0, account: str = "default"
+    item: Any,
+    version: int | None = 2,
+    instant: float = 0.0,
+    account: str = "default",
+    more: More = More(),  # noqa: B008  it is immutable
 ) -> NewJob | Enqueued:
     """The record to write for one item, or why there is none."""
     problem: WebhookJobError
@@ -223,6 +253,7 @@ def _draft(
             webhook=checked.wire(),
             sealed_password=get_sealer().seal(checked.password) if checked.password else None,
             webhook_version=version,
+            more=more,
         )
     except WebhookJobError as error:
         return Enqueued(None, error, is_new=False)

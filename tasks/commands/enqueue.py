@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from tasks.commands import Command, Stopped
-from tasks.options import creation_options, password_options, read_password
+from tasks.options import creation_options, order_options, password_options, read_password
 
 #: Seconds that `--wait` waits unless told otherwise, and at most.
 WAIT_SECONDS: Final = 60.0
@@ -31,6 +31,7 @@ MAX_WAIT_SECONDS: Final = 86_400.0
     type=click.FloatRange(0, MAX_WAIT_SECONDS),
     help=f"Wait for the job to end, {WAIT_SECONDS:g} s unless told otherwise.",
 )
+@order_options("interactive")
 @creation_options
 @click.pass_context
 def enqueue(

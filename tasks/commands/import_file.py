@@ -11,7 +11,7 @@ import click
 
 from tasks import errors
 from tasks.commands import Command, Stopped
-from tasks.options import creation_options, opened
+from tasks.options import creation_options, opened, order_options
 
 if TYPE_CHECKING:
     from tasks.importing import BadLine, Format, Import
@@ -26,6 +26,7 @@ SHOWN_BAD_LINES: Final = 100
 )
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), help="Else by its name.")
 @click.option("--skip-bad", is_flag=True, help="Enqueue the good lines whatever the others are.")
+@order_options("bulk")
 @creation_options
 def import_file(
     *, path: str, form: Format | None, skip_bad: bool, as_json: bool, **options: Any

@@ -5,10 +5,19 @@
 --   version ('' for legacy), more fields (JSON, '' for none).
 -- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists'
 --   or 'damaged': it exists, and is left as it is.
-local size, rooms, published = tonumber(ARGV[1]), {}, redis.call('ZCARD', PUBLISHED)
-local function has_room(account)
-  if not rooms[account] then rooms[account] = room(gate_of(account), now, tonumber(ARGV[4]), size) end
-  return published < rooms[account]
+local size, most, published = tonumber(ARGV[1]), tonumber(ARGV[4]), redis.call('ZCARD', PUBLISHED)
+local left = {}
+-- Into the pipe, but no bulk job while others wait.
+local function goes_at_once(account, priority)
+  if not left[account] then
+    local all, bulk = rooms(account, most, size, published)
+    left[account] = {interactive = all, bulk = bulk}
+  end
+  local for_these = left[account]
+  if published >= size or for_these[priority] <= 0 then return false end
+  if priority == 'bulk' and redis.call('EXISTS', line_of(account, priority)) == 1 then return false end
+  for_these.interactive, for_these.bulk = for_these.interactive - 1, for_these.bulk - 1
+  return true
 end
 local outcomes = {stamp(now)}
 for i = 5, #ARGV, 8 do
@@ -27,12 +36,14 @@ for i = 5, #ARGV, 8 do
     local more = ARGV[i + 7] ~= '' and cjson.decode(ARGV[i + 7]) or {}
     for name, text in pairs(more) do redis.call('HSET', key, name, text) end
     redis.call('ZADD', INDEX, stamp(now), id)
-    if due <= now and has_room(ARGV[i + 2]) then
+    local priority = more.priority == 'bulk' and 'bulk' or 'interactive'
+    if due <= now and goes_at_once(ARGV[i + 2], priority) then
       published = published + 1
       redis.call('ZADD', PUBLISHED, stamp(now + tonumber(ARGV[2])), id)
       outcomes[#outcomes + 1] = 'published'
     else
       redis.call('ZADD', WAITING, stamp(due), id)
+      if due <= now then line_up(id, 'new', {ARGV[i + 2], priority, more.group or false, ARGV[i + 3]}) end
       outcomes[#outcomes + 1] = 'waiting'
     end
   end

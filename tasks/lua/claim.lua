@@ -30,6 +30,7 @@ note_closed(gate, now)
 keep_gate(gate)
 if not turn then
   redis.call('ZADD', WAITING, redis.call('HGET', key, 'due_at') or stamp(now), id)
+  line_up(id, 'back')
   return false
 end
 redis.call('ZADD', RUNNING, stamp(now + tonumber(ARGV[4])), id)

@@ -2,8 +2,11 @@
 -- Pure functions of a gate, an instant and what happened; `gate_of` and `keep_gate` alone touch
 -- Redis. A gate's fields are described in tasks/gate.py.
 
--- How far ahead jobs are let into the pipe, and how long a thread waits for its turn at most.
+-- How far ahead bulk jobs are let into the pipe, and interactive ones, for which there must be room; no
+-- thread waits for its turn longer than that.
 local AHEAD_SECONDS, TURN_SECONDS = 0.25, 0.5
+-- Where there is no limit, bulk jobs fill the pipe with what is done in AHEAD_SECONDS, or these few.
+local BULK_LEAST = 32
 -- What was not used in so many seconds may be made up for.
 local BURST_SECONDS = 0.02
 -- A little less than what is allowed, as calls do not arrive as evenly as they were let through.
@@ -110,8 +113,9 @@ local function ask(gate, at, most, probe, is_further)
   return math.min(math.max(turn - at, 0), TURN_SECONDS)
 end
 
--- How many jobs may be in the pipe just now (`size` at most), and the seconds until more may be.
-local function room(gate, at, most, size)
+-- How many jobs may be in the pipe just now for the next `ahead` seconds (`size` at most), and the
+-- seconds until more may be.
+local function room(gate, at, most, size, ahead)
   local why, again = closed(gate, at)
   if why == 'rejected' or why == 'unavailable' then
     if again <= 0 then return 1, 0 end
@@ -122,9 +126,35 @@ local function room(gate, at, most, size)
   local rate = rate_at(gate, at, most)
   if rate == math.huge then return size, 0 end
   local from = math.max(gate.turn or 0, at)
-  local turns = math.ceil((at + AHEAD_SECONDS - from) * rate)
+  local turns = math.ceil((at + ahead - from) * rate)
   if turns > 0 then return math.min(turns, size), 0 end
-  return 0, from - at - AHEAD_SECONDS
+  return 0, from - at - ahead
+end
+
+-- How many of an account's jobs are in the pipe.
+local function in_pipe(account)
+  local count = 0
+  for _, id in ipairs(redis.call('ZRANGE', PUBLISHED, 0, -1)) do
+    local of = redis.pcall('HGET', record(id), 'account') -- it may be no record at all
+    if type(of) ~= 'string' or of == account then count = count + 1 end
+  end
+  return count
+end
+
+-- How many more of an account's jobs may go into the pipe, how many of them if they are bulk, and the
+-- seconds until more may. `published` is how many of all accounts are there.
+local function rooms(account, most, size, published)
+  local gate = gate_of(account)
+  local all, opens = room(gate, now, most, size, TURN_SECONDS)
+  if all == 0 then return 0, 0, opens end
+  local bulk = room(gate, now, most, size, AHEAD_SECONDS)
+  if all == size then
+    local lately = gate.second and now - gate.second < 2 and math.max(gate.last, gate.count) or 0
+    bulk = math.min(size, math.max(BULK_LEAST, math.ceil(lately * AHEAD_SECONDS)))
+    return size - published, bulk - published, opens
+  end
+  local inside = in_pipe(account)
+  return all - inside, bulk - inside, opens
 end
 
 -- How many calls were answered in the last whole second.

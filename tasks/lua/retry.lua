@@ -22,7 +22,7 @@ for i = 4, #ARGV do
       state = 'RETRY'
     end
     redis.call('HSET', key, 'state', state)
-    wait_until(id, first + (i - 4) * tonumber(ARGV[3]))
+    wait_until(id, first + (i - 4) * tonumber(ARGV[3]), 'new')
   end
   outcomes[#outcomes + 1] = state or ''
 end

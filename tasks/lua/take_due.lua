@@ -1,9 +1,9 @@
 -- What somebody must look at now. Jobs of dead workers go back to waiting; hints that were lost
 -- and jobs that are due come back for publishing, as many as the pipe has room for.
--- ARGV: pipe size, hint seconds, messages in the queue, batch limit, lifetime seconds, calls a second
---   that the settings allow, account.
--- Returns {ids to publish, their attempts so far, seconds until the next due time or until the gate
---   lets more through (-1: none waits)}.
+-- ARGV: pipe size, hint seconds, messages in the queue, batch limit, lifetime seconds, then for each
+--   account its name and the calls a second that the settings allow.
+-- Returns {ids to publish, their attempts so far, seconds until the next due time or until a gate lets
+--   more through (-1: none waits)}.
 local size, hint, queued = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local limit = tonumber(ARGV[4])
 
@@ -19,11 +19,10 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LI
 end
 
 local taken, attempts = {}, {}
-local function publish(id)
+local function publish(id, used)
   redis.call('ZADD', PUBLISHED, stamp(now + hint), id)
   taken[#taken + 1] = id
-  local used = redis.pcall('HGET', record(id), 'attempts') -- it may be no record at all
-  attempts[#attempts + 1] = type(used) == 'string' and tonumber(used) or 0
+  attempts[#attempts + 1] = used
 end
 
 -- The queue is first in, first out: what is no longer in it are the oldest of the hints.
@@ -31,19 +30,27 @@ local published = redis.call('ZCARD', PUBLISHED)
 local lost = math.min(published - queued, size - queued, limit)
 if lost > 0 then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', PUBLISHED, '-inf', stamp(now), 'LIMIT', 0, lost)) do
-    publish(id)
+    local used = redis.pcall('HGET', record(id), 'attempts') -- it may be no record at all
+    publish(id, type(used) == 'string' and tonumber(used) or 0)
   end
 end
 
-local passing, opens = room(gate_of(ARGV[7]), now, tonumber(ARGV[6]), size)
-local room = math.min(math.min(size, passing) - math.max(published, queued + #taken), limit - #taken)
-if room > 0 then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', WAITING, '-inf', stamp(now), 'LIMIT', 0, room)) do
-    redis.call('ZREM', WAITING, id)
-    publish(id)
+local room = math.min(size - math.max(published, queued + #taken), limit - #taken)
+local accounts, more, next_due = (#ARGV - 5) / 2, line_up_due(limit), nil
+-- Each account its share first, then what others have left.
+for round = 1, 2 do
+  for i = 6, #ARGV, 2 do
+    local all, bulk, opens = rooms(ARGV[i], tonumber(ARGV[i + 1]), size, redis.call('ZCARD', PUBLISHED))
+    local share = math.min(round == 1 and math.ceil(room / accounts) or room, all)
+    if share > 0 then room = room - serve(ARGV[i], share, bulk, publish) end
+    if round == 2 and in_line(ARGV[i]) > 0 then next_due = math.min(next_due or math.huge, opens) end
   end
 end
-
-local first = redis.call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')
-local next_due = first[2] and stamp(math.max(tonumber(first[2]) - now, opens, 0)) or '-1'
-return {taken, attempts, next_due}
+if not next_due and (more or room > 0) and redis.call('ZCOUNT', WAITING, '-inf', stamp(now)) > 0 then
+  if more then next_due = 0 end
+  -- Else somebody waits who is in no line of these accounts: all are looked at anew.
+  if not more then redis.call('HDEL', ORDER, 'until') end
+end
+local first = redis.call('ZRANGEBYSCORE', WAITING, '(' .. stamp(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+if first[2] then next_due = math.min(next_due or math.huge, tonumber(first[2]) - now) end
+return {taken, attempts, next_due and stamp(math.max(next_due, 0)) or '-1'}

@@ -27,7 +27,9 @@ _DUMP = """
 local found = {sets = {}, records = {}, expires = {}, others = {}}
 for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
   local kind, name = redis.call('TYPE', key).ok, string.sub(key, #KEYS[1] + 1)
-  if kind == 'hash' and string.sub(name, 1, 4) == 'job:' then
+  if string.find(name, '^ready:') or name == 'order' then
+    -- derived, and of no job's state
+  elseif kind == 'hash' and string.sub(name, 1, 4) == 'job:' then
     local id = string.sub(name, 5)
     found.records[id] = redis.call('HGETALL', key)
     found.expires[id] = redis.call('PEXPIRETIME', key)
@@ -46,7 +48,10 @@ _FORWARD = """
 local seconds = tonumber(ARGV[1])
 local function earlier(instant) return string.format('%.3f', tonumber(instant) - seconds) end
 for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
-  if redis.call('TYPE', key).ok == 'zset' then
+  local name = string.sub(key, #KEYS[1] + 1)
+  if string.find(name, '^ready:') or name == 'order' then
+    redis.call('DEL', key) -- in which no instants are, but which follow from them
+  elseif redis.call('TYPE', key).ok == 'zset' then
     local entries = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
     for i = 1, #entries, 2 do redis.call('ZADD', key, earlier(entries[i + 1]), entries[i]) end
   else

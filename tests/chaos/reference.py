@@ -164,8 +164,14 @@ class Reference(Predicted):
         entry = {"attempt": int(held["attempt"]), "worker": held["worker"], "outcome": outcome}
         _remember(held, entry)
 
-    def take_due(self, queued: int) -> tuple[list[tuple[str, int]], float | None]:
-        """Whose messages to send, each with its attempts; seconds until the next is due."""
+    def take_due(
+        self, queued: int, chosen: Sequence[str]
+    ) -> tuple[list[tuple[str, int]], float | None]:
+        """Whose messages to send, each with its attempts; seconds until the next is due.
+
+        Which of those that are due come first is no promise, but for what dead workers left:
+        as `chosen`, if those may be.
+        """
         for job in self.due("running")[: self.limit]:
             attempts = int(self.jobs[job]["attempts"])
             wait = min(2**attempts, LONGEST_WAIT) if attempts > LOST_AT_ONCE else 0
@@ -174,8 +180,12 @@ class Reference(Predicted):
         lost = min(published - queued, self.pipe_size - queued, self.limit)
         taken = self.due(PUBLISHED)[: max(lost, 0)]
         in_pipe = max(published, queued + len(taken))
-        room = min(self.pipe_size - in_pipe, self.limit - len(taken))
-        taken += self.due(WAITING)[: max(room, 0)]
+        room = max(min(self.pipe_size - in_pipe, self.limit - len(taken)), 0)
+        due = self.due(WAITING)
+        first = [job for job in due if self.jobs[job][WAITING] < _ahead(self.now) + 86_400]
+        others = [job for job in chosen[len(taken) + len(first) :] if job in due]
+        others += [job for job in due if job not in others and job not in first]
+        taken += (first + [job for job in others if job not in first])[:room]
         for job in taken:
             self._move("take_due", job, self.state(job), PUBLISHED, HINT_SECONDS)
         left = [held[WAITING] for held in self.jobs.values() if WAITING in held]

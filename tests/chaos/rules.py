@@ -178,8 +178,9 @@ class JobMachine(Machine):
         self.forward(1)  # what this step makes due comes after all that was due
         self.step = "take_due"
         queued = len(self.queue) if wrong is None else wrong
-        hints, next_due = self.reference.take_due(queued)
         due = self.stores[client].take_due(queued=queued)
+        chosen = [job for job, _ in due.hints]
+        hints, next_due = self.reference.take_due(queued, chosen)
         self.agree(list(due.hints), hints)
         self.agree(due.next_due is None, next_due is None)
         held_up = self.stores[client].clock() - self.reference.now

@@ -10,7 +10,7 @@ import redis
 from config.settings import get_settings
 from tasks.errors import JobNotFound
 from tasks.jobs import EXISTS, LEASE_SECONDS, PUBLISHED, WAITING, JobStore
-from tasks.record import JobRecord, NewJob, job_id
+from tasks.record import JobRecord, More, NewJob, job_id
 
 PLACES = ("waiting", "published", "running")
 ERROR = {"class": "ApiUnavailable", "code": None, "status": 503, "message": "down"}
@@ -21,9 +21,12 @@ def client(redis_server: str) -> redis.Redis:
     return redis.Redis.from_url(redis_server, decode_responses=True)
 
 
-def new_job(name: str = "orders", *, not_before: float = 0) -> NewJob:
+def new_job(
+    name: str = "orders", *, app: str = "app", not_before: float = 0, **more: Any
+) -> NewJob:
     wire = {"id": name, "name": name, "webhookURL": "https://a.example/", "enabled": True}
-    return NewJob(job_id("default", "app", name), not_before, "default", "app", wire, None, 2)
+    its_id = job_id("default", app, name)
+    return NewJob(its_id, not_before, "default", app, wire, None, 2, More(**more))
 
 
 def added(store: JobStore, *jobs: NewJob) -> list[str]:

@@ -1,0 +1,46 @@
+-- What several steps do with a job. Put before every step, behind the order.
+-- `how` as `line_up` takes it, for a job that is due at once.
+local function wait_until(id, due, how)
+  redis.call('HSET', record(id), 'due_at', stamp(due))
+  redis.call('ZADD', WAITING, stamp(due), id)
+  if tonumber(stamp(due)) <= now then line_up(id, how or 'back') end
+end
+
+-- The job has ended. Failed ones stay until pruned, the others for their lifetime.
+local function settle(id, state, lifetime)
+  redis.call('ZREM', WAITING, id)
+  redis.call('ZREM', PUBLISHED, id)
+  redis.call('ZREM', RUNNING, id)
+  redis.call('HSET', record(id), 'state', state, 'ended_at', stamp(now))
+  redis.call('HDEL', record(id), 'due_at')
+  if state == 'FAILURE' then
+    redis.call('ZADD', FAILED, stamp(now), id)
+  else
+    redis.call('EXPIRE', record(id), lifetime)
+  end
+  redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id)
+end
+
+-- It has waited its time already, and goes before all that wait; no backlog is older than so many
+-- seconds.
+local AHEAD = 366 * 86400
+local function put_first(id)
+  local since = tonumber(redis.call('HGET', record(id), 'created_at') or now)
+  redis.call('ZADD', WAITING, stamp(since - AHEAD), id)
+  line_up_first(id, since)
+end
+
+-- A running job whose attempt will not report goes back, unless it was cancelled meanwhile.
+local function give_up_attempt(id, outcome, words, delay, lifetime)
+  if redis.call('EXISTS', record(id)) == 0 then return redis.call('ZREM', RUNNING, id) end
+  remember_lost(id, outcome, words)
+  redis.call('HSET', record(id), 'unknown', '1')
+  redis.call('ZREM', RUNNING, id)
+  if redis.call('HGET', record(id), 'cancelled') == '1' then
+    settle(id, 'REVOKED', lifetime)
+  else
+    redis.call('HSET', record(id), 'state', 'RETRY')
+    wait_until(id, now + delay)
+    if delay == 0 then put_first(id) end
+  end
+end
