@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from tasks.errors import InvalidInput
+from tasks.triggers import trigger_ids
 
 # In characters; CometChat, webhooks overview. It documents none for an app id.
 MAX_ID = MAX_NAME = MAX_USERNAME = 50
@@ -134,6 +135,9 @@ class Webhook(BaseModel):
             bearing on how creation is retried. The API's default is false.
         username: for basic auth on deliveries: 1 to 50 ASCII letters and digits.
         password: likewise, 1 to 100 ASCII letters and digits. Shown in no repr, dump or message.
+        triggers: names of the events that CometChat is to deliver, a list of 1 to 100, as
+            "message_sent", in any order. A webhook without any delivers nothing.
+            Whether they are known depends on the webhook's version: enqueueing checks it.
         use_basic_auth: `useBasicAuth`; follows from the credentials and need not be given.
 
     Raises:
@@ -151,7 +155,8 @@ class Webhook(BaseModel):
     retry_on_failure: Boolean = Field(default=False, alias="retryOnFailure")
     username: Annotated[str, AfterValidator(_alphanumeric(MAX_USERNAME))] | None = None
     password: Annotated[SecretStr, AfterValidator(_alphanumeric(MAX_PASSWORD))] | None = None
-    # Last, since it is checked against the two before.
+    triggers: Annotated[tuple[str, ...], BeforeValidator(trigger_ids)] = ()
+    # Last, since it is checked against the credentials before.
     use_basic_auth: Boolean = Field(default=False, alias="useBasicAuth")
 
     def __init__(self, /, **values: Any) -> None:
@@ -204,7 +209,7 @@ class Webhook(BaseModel):
         """The body of the API's create call under its wire names, without the password.
 
         `enabled` is always there; `retryOnFailure` when it was given, `useBasicAuth` and
-        `username` when there is basic auth.
+        `username` when there is basic auth. The call has no field for triggers.
         """
         body: dict[str, Any] = {
             "id": self.id,

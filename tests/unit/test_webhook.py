@@ -129,7 +129,7 @@ def test_a_webhook_cannot_be_changed() -> None:
         ({"webhook_url": "https://b.com"}, "webhookURL", "given twice"),
         ({"webhookUrl": "https://b.com"}, "webhookUrl", "did you mean 'webhookURL'?"),
         ({"pasword": "p"}, "pasword", "did you mean 'password'?"),
-        ({"triggers": ["x"]}, "triggers", "unknown field 'triggers'"),
+        ({"events": ["x"]}, "events", "unknown field 'events'"),
         ({"self": 1}, "self", "unknown field 'self'"),
     ],
 )
@@ -250,3 +250,35 @@ def test_webhooks_that_differ_say_in_which_fields() -> None:
     other = {**wire, "name": "Other", "webhookURL": "https://b.com", "retryOnFailure": True}
     assert differing_fields(wire, other) == ("name", "webhookURL", "retryOnFailure")
     assert differing_fields(wire, Webhook.parse(WITH_AUTH).wire()) == ("username", "useBasicAuth")
+
+
+class TestTriggers:
+    def test_are_a_list_of_names_that_no_call_to_create_has_a_field_for(self) -> None:
+        webhook = Webhook.parse({**ORDERS, "triggers": ["user_blocked", "message_sent"]})
+        assert webhook.triggers == ("user_blocked", "message_sent")
+        assert "triggers" not in webhook.wire()
+
+    @pytest.mark.parametrize("nothing", [None, ""])
+    def test_that_are_not_set_are_none(self, nothing: Any) -> None:
+        assert Webhook.parse({**ORDERS, "triggers": nothing}).triggers == ()
+
+    @pytest.mark.parametrize(
+        ("triggers", "words"),
+        [
+            ([], "is empty: leave it out"),
+            ("message_sent", "must be a list of names"),
+            ({"message_sent": True}, "must be a list of names"),
+            (["message_sent", "", 7, "a b", "x" * 101], "number 2, 3, 4, 5: each must be text"),
+            (["a", "b", "a", "a"], "number 3, 4: is there already"),
+            ([f"t{n}" for n in range(101)], "at most 100 (has 101)"),
+        ],
+    )
+    def test_of_another_shape_are_refused_without_showing_them(
+        self, triggers: Any, words: str
+    ) -> None:
+        problems = problems_of({**ORDERS, "triggers": triggers, "name": ""})
+        assert words in problems["triggers"]
+
+    def test_as_many_and_as_long_as_may_be(self) -> None:
+        longest = [f"{n:0>100}" for n in range(100)]
+        assert Webhook.parse({**ORDERS, "triggers": longest}).triggers == tuple(longest)
