@@ -9,7 +9,8 @@ Every message is a sentence for a person and holds no secret.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from tasks.job import Job
@@ -99,6 +100,8 @@ class ApiFailure(WebhookJobError):
         api_message: the API's own words, redacted and cut.
         retry_after: seconds to wait, as the API told, None when it did not.
         outcome_unknown: whether the call may have had its effect all the same.
+        result: the webhook as it is at CometChat although the job failed, None if it is not there
+            or nobody knows.
     """
 
     #: Whether waiting may help; what does not is final at once.
@@ -115,6 +118,7 @@ class ApiFailure(WebhookJobError):
         api_message: str | None = None,
         retry_after: float | None = None,
         outcome_unknown: bool = False,
+        result: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -122,6 +126,7 @@ class ApiFailure(WebhookJobError):
         self.api_message = api_message
         self.retry_after = retry_after
         self.outcome_unknown = outcome_unknown
+        self.result = result
 
 
 class ApiUnavailable(ApiFailure):
@@ -159,7 +164,15 @@ class WebhookRejected(ApiFailure):
 
 
 class WebhookConflict(ApiFailure):
-    """A webhook with this id exists and differs from what was asked for."""
+    """A webhook with this id exists and differs from what was asked for, or was not to exist."""
+
+
+class TriggersRefused(ApiFailure):
+    """The webhook is there, but CometChat refused some of its triggers; the others stay."""
+
+
+class Expired(ApiFailure):
+    """The time that the job had (`expires_in`) is over; no call is made after it."""
 
 
 class PlanLimit(ApiFailure):

@@ -6,13 +6,13 @@ A call that returned has the job in Redis. Enqueueing the same webhook again is 
 from __future__ import annotations
 
 import hmac
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from config.settings import Durability, get_settings
+from tasks.asked import Asked
 from tasks.bounded import within
 from tasks.errors import (
     DurabilityUnavailable,
@@ -27,23 +27,16 @@ from tasks.errors import (
 from tasks.job import Job
 from tasks.jobs import DAMAGED, EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
 from tasks.pipe import publish
-from tasks.record import Added, JobRecord, More, NewJob, Priority, job_id
+from tasks.record import Added, JobRecord, More, NewJob, OnExisting, Priority, job_id
 from tasks.sealing import get_sealer
 from tasks.store import get_store
+from tasks.triggers import check_known
 from tasks.webhook import Webhook, check_app_id, differing_fields
-
-#: The accounts whose jobs this worker runs.
-ACCOUNTS = frozenset({"default"})
 
 #: Seconds in which one step of enqueueing is done or refused.
 ENQUEUE_SECONDS = 4.5
 #: Seconds that the broker has for its answers; a dispatcher sends again what was not sent.
 PUBLISH_SECONDS = 1.0
-
-#: Seconds; a time beyond is a mistake, such as milliseconds.
-NOT_BEFORE_MOST = 10 * 366 * 86_400
-
-MAX_GROUP = 100  # characters
 
 #: Jobs that share one confirmation, which may take as long as a sync of the append-only file.
 CONFIRMED_TOGETHER = 2_000
@@ -66,6 +59,9 @@ def enqueue_webhook(
     *,
     webhook_version: int | None = 2,
     not_before: datetime | float | None = None,
+    expires_in: timedelta | float | None = None,
+    on_existing: OnExisting = "accept",
+    allow_unknown_triggers: bool = False,
     account: str = "default",
     durability: Durability | None = None,
     priority: Priority = "interactive",
@@ -78,6 +74,14 @@ def enqueue_webhook(
         webhook: what to create; a mapping is validated first.
         webhook_version: 2, or None for a legacy webhook.
         not_before: when the first attempt may run: an aware datetime or unix seconds.
+        expires_in: for how long from now on the webhook is wanted: a timedelta or seconds, above 0
+            and at most ten years; by default for ever. What is not done by then fails as
+            `Expired`, and no call goes on beyond it. Redis's clock counts.
+        on_existing: what to do about a webhook that has this id already. "accept" (default): with
+            the same name and URL it is a success, else `WebhookConflict`. "update": what differs
+            is sent to it. "fail": it is a `WebhookConflict`, unless an earlier call of this job may
+            have made it and it has the same name and URL.
+        allow_unknown_triggers: take triggers that CometChat's documentation does not name.
         account: whose key and secret to use.
         durability: what to wait for: "memory" (Redis has it), "fsync" (its append-only file
             on disk too) or "replicas" (one replica too); by default ENQUEUE_DURABILITY.
@@ -87,11 +91,13 @@ def enqueue_webhook(
             tenant's name. By default those of each app do.
 
     Returns:
-        The job: the existing one, as it stands, if the same webhook was enqueued before.
+        The job: the existing one, as it stands, if the same webhook was enqueued before. It
+        keeps the times that it had.
 
     Raises:
         InvalidInput: naming every bad field; nothing was stored.
-        JobConflict: the webhook was enqueued before with other values.
+        JobConflict: the webhook was enqueued before with other values, triggers or another
+            `on_existing`.
         RecordUnreadable: it was enqueued before, and its record is damaged.
         SealingUnavailable: it has a password and SEALING_KEYS is not set.
         DurabilityUnavailable: this Redis cannot give it; nothing was stored.
@@ -102,6 +108,9 @@ def enqueue_webhook(
         [(app_id, webhook)],
         webhook_version=webhook_version,
         not_before=not_before,
+        expires_in=expires_in,
+        on_existing=on_existing,
+        allow_unknown_triggers=allow_unknown_triggers,
         account=account,
         durability=durability,
         priority=priority,
@@ -118,6 +127,9 @@ def enqueue_webhooks(
     *,
     webhook_version: int | None = 2,
     not_before: datetime | float | None = None,
+    expires_in: timedelta | float | None = None,
+    on_existing: OnExisting = "accept",
+    allow_unknown_triggers: bool = False,
     account: str = "default",
     durability: Durability | None = None,
     priority: Priority = "bulk",
@@ -142,14 +154,21 @@ def enqueue_webhooks(
     durability = durability or get_settings().enqueue_durability
     items = list(items)
     try:
-        instant = _checked_options(
-            webhook_version, not_before, account, durability, priority, group
+        asked = Asked.checked(
+            webhook_version=webhook_version,
+            not_before=not_before,
+            account=account,
+            on_existing=on_existing,
+            expires_in=expires_in,
+            allow_unknown_triggers=allow_unknown_triggers,
+            durability=durability,
+            priority=priority,
+            group=group,
         )
     except InvalidInput as error:
         raise _merged([error, *_problems_of_one(items)]) from None
     store = get_store()
-    more = More(priority=priority, group=group)
-    drafts = [_draft(item, webhook_version, instant, account, more) for item in items]
+    drafts = [_draft(item, asked) for item in items]
     outcomes: list[Enqueued] = []
     away: StoreUnavailable | DurabilityUnavailable | None = None
     together = STEP_LIMIT if durability == "memory" else CONFIRMED_TOGETHER
@@ -175,47 +194,6 @@ def get_job(job_id: str) -> Job:
     return Job(store.get(job_id), store)
 
 
-def _checked_options(
-    webhook_version: int | None,
-    not_before: datetime | float | None,
-    account: str,
-    durability: Durability,
-    priority: Priority,
-    group: str | None,
-) -> float:
-    problems = {}
-    if priority not in get_args(Priority):
-        problems["priority"] = f"must be one of: {', '.join(get_args(Priority))}"
-    if group is not None and not _is_group(group):
-        problems["group"] = f"must be 1 to {MAX_GROUP} printable characters"
-    if durability not in get_args(Durability):
-        problems["durability"] = f"must be one of: {', '.join(get_args(Durability))}"
-    if webhook_version not in (2, None) or isinstance(webhook_version, bool):
-        problems["webhook_version"] = "must be 2, or None for legacy"
-    if account not in ACCOUNTS:
-        problems["account"] = f"must be one of: {', '.join(sorted(ACCOUNTS))}"
-    instant = 0.0
-    if isinstance(not_before, datetime) and not_before.tzinfo is None:
-        problems["not_before"] = "must have a time zone"
-    elif isinstance(not_before, datetime):
-        instant = not_before.timestamp()
-    elif isinstance(not_before, int | float) and not isinstance(not_before, bool):
-        instant = float(not_before)
-    elif not_before is not None:
-        problems["not_before"] = "must be an aware datetime or unix seconds"
-    # NaN is not within the limits either.
-    if not 0.0 <= instant <= time.time() + NOT_BEFORE_MOST:
-        problems["not_before"] = "must be unix seconds, at most ten years from now"
-    if problems:
-        words = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-        raise InvalidInput(f"enqueue: {words}", problems)
-    return instant
-
-
-def _is_group(group: object) -> bool:
-    return isinstance(group, str) and 0 < len(group) <= MAX_GROUP and group.isprintable()
-
-
 def _enqueue_step(
     store: JobStore, drafts: Sequence[NewJob | Enqueued], durability: Durability
 ) -> list[Enqueued]:
@@ -229,13 +207,7 @@ def _enqueue_step(
     return [next(outcomes) if isinstance(draft, NewJob) else draft for draft in drafts]
 
 
-def _draft(
-    item: Any,
-    version: int | None = 2,
-    instant: float = 0.0,
-    account: str = "default",
-    more: More = More(),  # noqa: B008  it is immutable
-) -> NewJob | Enqueued:
+def _draft(item: Any, asked: Asked) -> NewJob | Enqueued:
     """The record to write for one item, or why there is none."""
     problem: WebhookJobError
     try:
@@ -244,22 +216,28 @@ def _draft(
         problem = InvalidInput("each item must be a pair: (app id, webhook)")
         return Enqueued(None, problem, is_new=False)
     try:
-        checked = _checked(app_id, webhook)
+        checked = _checked(app_id, webhook, asked)
         return NewJob(
-            id=job_id(account, app_id, checked.id),
-            not_before=instant,
-            account=account,
+            id=job_id(asked.account, app_id, checked.id),
+            not_before=asked.not_before,
+            account=asked.account,
             app_id=app_id,
             webhook=checked.wire(),
             sealed_password=get_sealer().seal(checked.password) if checked.password else None,
-            webhook_version=version,
-            more=more,
+            webhook_version=asked.webhook_version,
+            more=More(
+                priority=asked.priority,
+                group=asked.group,
+                on_existing=asked.on_existing,
+                triggers=checked.triggers,
+            ),
+            expires_in=asked.expires_in,
         )
     except WebhookJobError as error:
         return Enqueued(None, error, is_new=False)
 
 
-def _checked(app_id: object, webhook: Any) -> Webhook:
+def _checked(app_id: object, webhook: Any, asked: Asked) -> Webhook:
     """The webhook. Raises `InvalidInput` naming every bad field, a bad app id among them."""
     bad: list[InvalidInput] = []
     try:
@@ -268,6 +246,9 @@ def _checked(app_id: object, webhook: Any) -> Webhook:
         bad.append(error)
     try:
         checked = webhook if isinstance(webhook, Webhook) else Webhook.parse(webhook)
+        if not asked.allow_unknown_triggers:
+            version = asked.webhook_version
+            check_known(checked.triggers, webhook_version=version, webhook_id=checked.id)
     except InvalidInput as error:
         bad.append(error)
     if bad:
@@ -276,8 +257,11 @@ def _checked(app_id: object, webhook: Any) -> Webhook:
 
 
 def _problems_of_one(items: Sequence[Any]) -> Sequence[InvalidInput]:
-    """What is wrong with an item that is enqueued alone, to be told with all else."""
-    draft = _draft(items[0]) if len(items) == 1 else None
+    """What is wrong with an item that is enqueued alone, to be told with all else.
+
+    Of its triggers only their shape: which are known depends on options, of which some are wrong.
+    """
+    draft = _draft(items[0], Asked(allow_unknown_triggers=True)) if len(items) == 1 else None
     wrong = draft.error if isinstance(draft, Enqueued) else None
     return [wrong] if isinstance(wrong, InvalidInput) else []
 
@@ -315,6 +299,10 @@ def _enqueued(
 def _differences(asked: NewJob, record: JobRecord) -> tuple[str, ...]:
     """The names of the fields in which an earlier job differs from what is asked for now."""
     differing = differing_fields(asked.webhook, record.webhook)
+    if set(asked.more.triggers) != set(record.more.triggers):
+        differing += ("triggers",)
+    if asked.more.on_existing != record.more.on_existing:
+        differing += ("on_existing",)
     if asked.webhook_version != record.webhook_version:
         differing += ("X-Webhook-Version",)
     if asked.sealed_password and record.sealed_password:

@@ -7,7 +7,7 @@ import logging
 import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 from tasks.errors import RecordUnreadable
@@ -207,7 +207,10 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What a producer asks for. `not_before` is unix seconds, 0 for at once."""
+    """What a producer asks for. `not_before` is unix seconds, 0 for at once.
+
+    `expires_in` are seconds from the step `add` on, by Redis's clock: the producer's may be off.
+    """
 
     id: str
     not_before: float
@@ -217,9 +220,13 @@ class NewJob:
     sealed_password: str | None
     webhook_version: int | None
     more: More = More()
+    expires_in: float | None = None
 
     def fields(self) -> tuple[str | float, ...]:
         """What the step `add` takes for one job."""
+        more = self.more.fields()
+        if self.expires_in is not None:
+            more |= {"expires_in": f"{self.expires_in:.3f}", "v": str(VERSION)}
         return (
             self.id,
             self.not_before,
@@ -228,11 +235,15 @@ class NewJob:
             json.dumps(self.webhook),
             self.sealed_password or "",
             self.webhook_version or "",
-            json.dumps(more) if (more := self.more.fields()) else "",
+            json.dumps(more) if more else "",
         )
 
     def record(self, now: float) -> JobRecord:
         """The record that the step `add` wrote at `now`."""
+        more, due = self.more, max(now, self.not_before)
+        if self.expires_in is not None:
+            more = replace(more, expires_at=now + self.expires_in)
+            due = min(due, now + self.expires_in)
         return JobRecord(
             id=self.id,
             state="PENDING",
@@ -242,8 +253,8 @@ class NewJob:
             webhook_version=self.webhook_version,
             created_at=now,
             sealed_password=self.sealed_password,
-            more=self.more,
-            due_at=max(now, self.not_before),
+            more=more,
+            due_at=due,
         )
 
 

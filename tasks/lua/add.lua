@@ -2,7 +2,8 @@
 -- ARGV: pipe size, hint seconds, 1 to write what exists once more (as it is, so that there is
 --   something to confirm), calls a second that the settings allow, then 8 a job: id, not before
 --   (unix, 0 for now), account, app id, webhook (JSON), sealed password ('' for none), webhook
---   version ('' for legacy), more fields (JSON, '' for none).
+--   version ('' for legacy), more fields (JSON, '' for none), with `expires_in` (seconds) in the
+--   place of `expires_at`.
 -- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists'
 --   or 'damaged': it exists, and is left as it is.
 local size, most, published = tonumber(ARGV[1]), tonumber(ARGV[4]), redis.call('ZCARD', PUBLISHED)
@@ -29,11 +30,16 @@ for i = 5, #ARGV, 8 do
     outcomes[#outcomes + 1] = is_damaged and 'damaged' or 'exists'
   else
     if due < now then due = now end
+    local more = ARGV[i + 7] ~= '' and cjson.decode(ARGV[i + 7]) or {}
+    if more.expires_in then
+      -- When its time is over it wakes to be told so.
+      local ends = now + tonumber(more.expires_in)
+      more.expires_at, more.expires_in, due = stamp(ends), nil, math.min(due, ends)
+    end
     redis.call('HSET', key, 'v', '1', 'state', 'PENDING', 'account', ARGV[i + 2],
       'app_id', ARGV[i + 3], 'webhook', ARGV[i + 4], 'webhook_version', ARGV[i + 6],
       'created_at', stamp(now), 'due_at', stamp(due), 'attempt', '0', 'attempts', '0')
     if ARGV[i + 5] ~= '' then redis.call('HSET', key, 'password', ARGV[i + 5]) end
-    local more = ARGV[i + 7] ~= '' and cjson.decode(ARGV[i + 7]) or {}
     for name, text in pairs(more) do redis.call('HSET', key, name, text) end
     redis.call('ZADD', INDEX, stamp(now), id)
     local priority = more.priority == 'bulk' and 'bulk' or 'interactive'
