@@ -46,11 +46,17 @@ def retry_job(job_id: str) -> Job:
 
     Raises:
         JobNotFound: there is no such job.
-        StepRefused: it has not ended, or it succeeded.
+        StepRefused: it has not ended, it succeeded, or its time (`expires_in`) is over.
     """
     store = get_store()
-    state = store.get(job_id).state
+    record = store.get(job_id)
+    state = record.state
     if state in {"FAILURE", "REVOKED"}:
+        if record.is_expired(store.clock()):
+            raise StepRefused(
+                f"Job {job_id} cannot be retried, as its time (expires_in) is over. If its webhook "
+                "is still wanted, forget the job and enqueue the webhook again."
+            )
         [state] = take_up(store, [job_id], how="fresh")
         job = Job(store.get(job_id), store)
         if state == "PENDING":

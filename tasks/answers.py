@@ -59,6 +59,9 @@ class WebhookFound(TypedDict, total=False):
     name: str
     webhookURL: str
     enabled: bool
+    retryOnFailure: bool
+    useBasicAuth: bool
+    username: str
     createdAt: int
     updatedAt: int
 
@@ -262,7 +265,8 @@ _SENTENCES: dict[type[ApiFailure], str] = {
     WebhookRejected: "CometChat refused {subject}: {told}",
     PlanLimit: (
         "CometChat's plan does not allow {subject}: {told} "
-        "Raise the plan or delete a webhook, then retry the job."
+        "Raise or renew the plan, or delete a webhook of the app (25 are the most that CometChat "
+        "documents), then retry the job."
     ),
 }
 

@@ -50,8 +50,11 @@ class Options(TypedDict):
 class Guard(Protocol):
     """Who is asked before each call and told of each answer's headers."""
 
-    def before_call(self) -> None:
-        """Wait until the call may be made, or raise what is to come through."""
+    def before_call(self) -> float | None:
+        """Wait until the call may be made, or raise what is to come through.
+
+        Returns the seconds that the call may take, None if the timeouts alone bound it.
+        """
 
     def after_call(self, headers: Mapping[str, str]) -> None:
         """Note what an answer announced."""
@@ -204,8 +207,8 @@ class CometChat:
         **options: Unpack[Options],
     ) -> Read:
         """Make one call and `read` its parsed answer; None from `read` means "not understood"."""
-        if self._guard is not None:
-            self._guard.before_call()
+        if self._guard is not None and (left := self._guard.before_call()) is not None:
+            options["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
         outcome = self._ask(method, subject, read, fields, **options)
         # Raised here, where no local variable holds an answer, which might repeat a secret.
         if isinstance(outcome, ApiFailure):

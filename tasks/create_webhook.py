@@ -22,6 +22,7 @@ from config.celery_app import CONCURRENCY, app
 from config.settings import get_settings
 from tasks.backoff import RetryPolicy
 from tasks.cometchat import CometChat
+from tasks.deadline import Deadline
 from tasks.ensure import ensure
 from tasks.errors import (
     ApiFailure,
@@ -34,6 +35,7 @@ from tasks.errors import (
 from tasks.gate import Held, Told, Turn
 from tasks.jobs import LEASE_SECONDS, JobStore
 from tasks.outcome import error_of, tell_closed, tell_outcome, tell_retry
+from tasks.progress import Progress
 from tasks.record import JobRecord
 from tasks.signals import bug_found
 from tasks.store import WORKER_PATIENCE, get_store
@@ -71,26 +73,28 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     if job is None:
         raise Ignore  # done, not due, held or somebody else's: this message has nothing to tell
     turn = Turn(store.gate, job.account, job.turn_in, sleep=leaving.wait)
+    way, progress = Deadline(turn, job, started), Progress()
     try:
+        way.check()
         refuse_if_workers_die(job)
         check = partial(check_current, store, job, started)
-        result = ensure(get_api().guarded(turn), job, before_call=check)
+        result = ensure(get_api().guarded(way), job, before_call=check, progress=progress)
     except StoreUnavailable:
         raise  # nothing can be reported either: the lease ends, and the job runs again
     except Superseded:
         raise stale(job, attempt_entry(job, "superseded", started)) from None
     except Cancelled:
-        raise revoke(store, job, turn.told(), since=started) from None
+        raise revoke(store, job, way.told(), since=started) from None
     except Held:
-        raise hold(store, job, turn.told(), since=started) from None
+        raise hold(store, job, way.told(), progress, since=started) from None
     except ApiFailure as error:
         # Its traceback holds this very frame: what failed would stay until the collector comes.
         failure = error.with_traceback(None)
     except Exception as error:  # noqa: BLE001  a bug must not lose the job: it is told, and retried
         failure = crash(job, error)
     else:
-        return succeed(store, job, result, turn.told(), since=started)
-    raise fail(store, job, failure, turn.told(failure), since=started)
+        return succeed(store, job, result, way.told(), since=started)
+    raise fail(store, job, failure, way.told(failure), left=way.left(), since=started)
 
 
 class Superseded(Exception):
@@ -143,12 +147,19 @@ def succeed(
 
 
 def fail(
-    store: JobStore, job: JobRecord, failure: ApiFailure, told: Told, *, since: float
+    store: JobStore,
+    job: JobRecord,
+    failure: ApiFailure,
+    told: Told,
+    *,
+    left: float | None,
+    since: float,
 ) -> Exception:
     """Record and tell a failed attempt; what comes back ends the task as Celery expects.
 
     That is `Retry` if the job waits for another attempt, the failure if it is final, `Ignore`
-    if the attempt was stale or the job cancelled.
+    if the attempt was stale or the job cancelled. The job wakes when no time is `left` at the
+    latest, to be told that it has `Expired`.
     """
     policy = get_policy()
     error = error_of(failure)
@@ -157,6 +168,7 @@ def fail(
         if not store.finish(
             job,
             "FAILURE",
+            result=failure.result,
             error=error,
             entry=entry,
             outcome_unknown=failure.outcome_unknown,
@@ -164,11 +176,12 @@ def fail(
         ):
             return stale(job, entry)
         log.warning("attempt", **log_fields(job, entry))
-        tell_outcome(store, ended(job, "FAILURE", entry, error=error))
+        tell_outcome(store, ended(job, "FAILURE", entry, result=failure.result, error=error))
         return failure
     delay = 0.0
     if not isinstance(failure, RateLimited):  # of which the gate says when
         delay = policy.delay(failure, attempts=job.attempts, holds=job.holds)
+        delay = delay if left is None else min(delay, max(left, 0.0))
         entry["next_try_in"] = round(delay, 3)
     followed = store.reschedule(
         job,
@@ -197,19 +210,30 @@ def revoke(store: JobStore, job: JobRecord, told: Told, *, since: float) -> Exce
     return put_back(store, job, attempt_entry(job, "cancelled", since), told)
 
 
-def hold(store: JobStore, job: JobRecord, told: Told, *, since: float) -> Exception:
+def hold(
+    store: JobStore, job: JobRecord, told: Told, progress: Progress, *, since: float
+) -> Exception:
     """Send a job back to wait for its account's gate, which closed between two of its calls."""
-    return put_back(store, job, attempt_entry(job, "held", since), told)
+    entry = attempt_entry(job, "held", since)
+    # What it has made must be looked for, not made again.
+    return put_back(store, job, entry, told, outcome_unknown=progress.changed)
 
 
-def put_back(store: JobStore, job: JobRecord, entry: dict[str, Any], told: Told) -> Exception:
+def put_back(
+    store: JobStore,
+    job: JobRecord,
+    entry: dict[str, Any],
+    told: Told,
+    *,
+    outcome_unknown: bool = False,
+) -> Exception:
     """Let a job wait as it was, or end if it was cancelled; no attempt is used up."""
     followed = store.reschedule(
         job,
         delay=0.0,
         error=None,
         entry=entry,
-        outcome_unknown=False,
+        outcome_unknown=outcome_unknown,
         uses_attempt=False,
         told=told,
     )

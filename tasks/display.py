@@ -159,10 +159,16 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
     facts.add_row("App", _plain(record.app_id))
     facts.add_row("Webhook", _plain(f"{record.webhook_id} ({record.webhook.get('name')})"))
     facts.add_row("URL", _plain(record.webhook.get("webhookURL")))
+    if record.more.triggers:
+        facts.add_row("Triggers", _plain(", ".join(record.more.triggers)))
+    if record.more.on_existing != "accept":
+        facts.add_row("If it exists", record.more.on_existing)
     facts.add_row("Attempts", str(job.attempts))
     facts.add_row("Enqueued", _instant(record.created_at, now))
     if record.due_at is not None:
         facts.add_row("Due", _instant(record.due_at, now, past="now"))
+    if record.more.expires_at is not None:
+        facts.add_row("Wanted until", _instant(record.more.expires_at, now))
     if job.state == "STARTED" and record.started_at:
         facts.add_row(
             "Running", _plain(f"since {_ago(now - record.started_at)} on {record.worker}")
@@ -170,8 +176,8 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
     if record.ended_at is not None:
         facts.add_row("Ended", _instant(record.ended_at, now))
     if job.result:
-        facts.add_row("Result", _outcome(job.result))
-    elif job.error:
+        facts.add_row("Result", _plain(_outcome(job.result)))
+    if job.error:
         facts.add_row("Error", _plain(job.error.get("message")))
     if effect := effect_words(job):
         facts.add_row("Effect", _plain(effect))
@@ -228,9 +234,14 @@ def _state(job: Job) -> Text:
 
 
 def _outcome(result: Mapping[str, Any]) -> str:
+    what = "the webhook was created"
     if result.get("outcome") == "existed":
-        return "the webhook was there already, as asked for"
-    return "the webhook was created"
+        what = "the webhook was there already, as asked for"
+    elif result.get("outcome") == "updated":
+        what = f"the webhook was there already, and was sent: {', '.join(result['changed'])}"
+    if "triggers" not in result:
+        return what
+    return f"{what}; its triggers: {', '.join(result['triggers']) or 'none'}"
 
 
 def _instant(instant: float, now: float, *, past: str = "") -> str:

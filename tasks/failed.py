@@ -82,7 +82,8 @@ def retry_failed_jobs(
 ) -> int:
     """Take up failed jobs again, those that failed first at first, with all attempts anew.
 
-    Each keeps its history. One that is not failed any more when its turn comes stays as it is.
+    Each keeps its history. One that is not failed any more when its turn comes stays as it is, and
+    so does one whose time (`expires_in`) is over.
 
     Args:
         selection: which; by default all.
@@ -133,8 +134,9 @@ def take_up(
 
 
 def _chosen(store: JobStore, selection: Selection) -> Iterator[JobRecord]:
+    now = store.clock()
     walk = store.walk("failed", since=selection.begin, until=selection.end, oldest_first=True)
-    return filter(selection.fits, walk)
+    return (job for job in walk if selection.fits(job) and not job.is_expired(now))
 
 
 def _end(selection: Selection, now: float) -> float:

@@ -12,7 +12,7 @@ from tasks.record import JobRecord
 from tasks.states import ENDED
 
 #: What is known of a job's effect at CometChat.
-Effect = Literal["none", "created", "existed", "unknown"]
+Effect = Literal["none", "created", "existed", "updated", "unknown"]
 
 #: `wait` looks this often at first, and this often later, in seconds.
 POLL_FIRST, POLL_MOST = 0.05, 1.0
@@ -45,8 +45,13 @@ class Job:
 
     @property
     def result(self) -> Mapping[str, Any] | None:
-        """On SUCCESS the webhook as the API has it, with `outcome` "created" or "existed"."""
-        return self._record.result
+        """The webhook as the API has it; on SUCCESS, and on FAILURE if it is there all the same.
+
+        `outcome` is "created", "existed" or "updated", `changed` the names of the fields that an
+        update sent. If triggers were asked for, all that the webhook has are in `triggers`, which
+        is missing if nobody knows.
+        """
+        return self._record.result if self.state in {"SUCCESS", "FAILURE"} else None
 
     @property
     def error(self) -> Mapping[str, Any] | None:
@@ -68,12 +73,14 @@ class Job:
     def effect(self) -> Effect:
         """What the job has done at CometChat, as far as anybody knows.
 
-        "created" or "existed" on SUCCESS. Else "none" if no call was made, or each is known to
-        have had no effect; "unknown" if one is under way, or nobody saw how one ended: then the
-        webhook may exist.
+        "created", "existed" or "updated" on SUCCESS, and on FAILURE if the webhook is there and
+        only its triggers are not. Else "none" if no call was made, or each is known to have had no
+        effect; "unknown" if one is under way, or nobody saw how one ended: then the webhook may
+        exist.
         """
-        if self.state == "SUCCESS":
-            return "existed" if (self.result or {}).get("outcome") == "existed" else "created"
+        if self.state == "SUCCESS" or self.result:
+            outcome = (self.result or {}).get("outcome")
+            return outcome if outcome in {"existed", "updated"} else "created"
         return "unknown" if self._record.outcome_unknown or self.state == "STARTED" else "none"
 
     @property
@@ -122,7 +129,10 @@ class Job:
             "created_at": _iso(record.created_at),
             "due_at": _iso(record.due_at),
             "ended_at": _iso(record.ended_at),
+            "expires_at": _iso(record.more.expires_at),
             "webhook": record.webhook,
+            "triggers": list(record.more.triggers),
+            "on_existing": record.more.on_existing,
             "history": record.history,
         }
 

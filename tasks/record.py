@@ -155,6 +155,10 @@ class JobRecord:
         began = self.first_attempt_at or self.started_at or 0.0
         return max((self.started_at or 0.0) - began - self.closed_for, 0.0)
 
+    def is_expired(self, now: float) -> bool:
+        """Whether nobody needs the webhook any more at `now`, by Redis's clock."""
+        return self.more.expires_at is not None and self.more.expires_at <= now
+
     @property
     def failure(self) -> str:
         """The class and code of the last error, such as `PlanLimit:ERR_PLAN_RESTRICTION`."""

@@ -32,17 +32,19 @@ PRUNE_SECONDS = 60 * 60
 def retry_failed(self: Task, *_: object, **__: object) -> int:
     """Give each failed job that may succeed by now one more attempt; how many there were.
 
-    One that a person cancelled during its last attempt gets none.
+    One that a person cancelled during its last attempt gets none, nor one whose time is over.
     """
     store = get_store(WORKER_PATIENCE)
     if not _is_time(self, store, RETRY_FAILED_SECONDS):
         return 0
-    oldest = store.clock() - get_settings().retry_failed_max_age
+    now = store.clock()
+    oldest = now - get_settings().retry_failed_max_age
     ids = [
         job.id
         for job in store.walk("failed")
         if (job.error or {}).get("class") in MAY_SUCCEED_LATER
         and not job.cancelled
+        and not job.is_expired(now)
         and (job.first_attempt_at or job.created_at) >= oldest
     ]
     for some in slices(ids):

@@ -15,9 +15,11 @@ from tasks.errors import (
     ApiFailure,
     ApiUnavailable,
     AppNotFound,
+    Expired,
     PasswordUnreadable,
     PlanLimit,
     RateLimited,
+    TriggersRefused,
     WebhookConflict,
     WebhookNotFound,
     WebhookRejected,
@@ -32,7 +34,10 @@ ALL = [
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, ApiFailure) and kind is not ApiFailure
 ]
-PERMANENT = [PasswordUnreadable, PlanLimit, WebhookConflict, WebhookNotFound, WebhookRejected]
+PERMANENT = [
+    *(Expired, PasswordUnreadable, PlanLimit, TriggersRefused),
+    *(WebhookConflict, WebhookNotFound, WebhookRejected),
+]
 ACCOUNT_WIDE = [AccountRejected, RateLimited]
 TRANSIENT = [ApiUnavailable, WorkerCrashed]
 

@@ -93,7 +93,7 @@ def rejected(status: int) -> WebhookRejected:
 def surroundings() -> Iterator[None]:
     """The defaults, whatever the environment says."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("tasks.ensure.get_sealer", lambda: Sealer([KEY]))
+        monkeypatch.setattr("tasks.progress.get_sealer", lambda: Sealer([KEY]))
         yield
 
 
@@ -201,7 +201,7 @@ class TestPassword:
     ) -> None:
         foreign = SecretStr(Fernet.generate_key().decode())
         for keys, told in [((), "needs SEALING_KEYS"), ((foreign,), "none of SEALING_KEYS")]:
-            monkeypatch.setattr("tasks.ensure.get_sealer", lambda keys=keys: Sealer(keys))
+            monkeypatch.setattr("tasks.progress.get_sealer", lambda keys=keys: Sealer(keys))
             api = ScriptedApi()
             with pytest.raises(PasswordUnreadable, match=told) as caught:
                 ensure(api, self.JOB)
@@ -212,6 +212,6 @@ class TestPassword:
     def test_that_does_not_open_is_no_reason_to_say_that_nothing_was_created(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tasks.ensure.get_sealer", lambda: Sealer(()))
+        monkeypatch.setattr("tasks.progress.get_sealer", lambda: Sealer(()))
         unknown = replace(self.JOB, outcome_unknown=True)
         assert ensure(ScriptedApi(get=AS_ASKED), unknown)["outcome"] == "existed"
