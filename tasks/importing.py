@@ -1,6 +1,7 @@
 """Import files: many webhooks, a line each, as JSON lines or CSV.
 
-A line holds `app_id` and the fields of `Webhook`, under the API's names or Python's. A file is
+A line holds `app_id` and the fields of `Webhook`, under the API's names or Python's; a CSV cell of
+`triggers` has names with spaces or `|` between them. A file is
 read twice, first to check every line and then to enqueue; what is enqueued is what the second
 reading found to be good. Reasons name fields and limits, never values, as a line that is out of
 order may have a password in any place.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +22,7 @@ from typing import Any, BinaryIO, Final, Literal, NamedTuple
 from tasks.errors import DurabilityUnavailable, InvalidInput, StoreUnavailable
 from tasks.producer import Enqueued, enqueue_webhooks
 from tasks.sealing import get_sealer
+from tasks.triggers import DOCUMENTED, TriggerCheck
 from tasks.webhook import Webhook, check_app_id
 
 Format = Literal["jsonl", "csv"]
@@ -39,6 +42,7 @@ _NAMES: Final = {"app_id": "app_id"} | {
 }
 _COLUMNS: Final = tuple(dict.fromkeys(_NAMES.values()))
 _REQUIRED: Final = ("app_id", "id", "name", "webhookURL")
+_BETWEEN_TRIGGERS: Final = re.compile(r"[ |]+")
 
 
 class Line(NamedTuple):
@@ -68,7 +72,9 @@ def format_of(path: str) -> Format | None:
     return "csv" if suffix == ".csv" else None
 
 
-def read_lines(file: BinaryIO, form: Format) -> Iterator[Line | BadLine]:
+def read_lines(
+    file: BinaryIO, form: Format, check: TriggerCheck = DOCUMENTED
+) -> Iterator[Line | BadLine]:
     """Read a file from its start, and check each line; blank ones are left out.
 
     Lines for one webhook that contradict each other are bad from the second one on.
@@ -85,7 +91,7 @@ def read_lines(file: BinaryIO, form: Format) -> Iterator[Line | BadLine]:
             fields = parse(_text(raw))
             if form == "csv" and not any(fields.values()):
                 continue  # spreadsheets leave rows of commas behind
-            line = _checked(number, fields)
+            line = _checked(number, fields, check)
             _check_contradiction(line, seen)
         except _Bad as bad:
             yield BadLine(number, str(bad))
@@ -101,11 +107,13 @@ class Import:
         form: its format.
         on_bad: is told of each bad line as it is found.
         on_lines: is told now and then how many lines of this reading are done.
+        check_triggers: looks whether a webhook's triggers are known.
     """
 
     form: Format
     on_bad: Callable[[BadLine], None]
     on_lines: Callable[[int], None]
+    check_triggers: TriggerCheck = DOCUMENTED
     lines: int = 0
     started: bool = False
     new: int = 0
@@ -173,7 +181,7 @@ class Import:
         self.on_bad(line)
 
     def _chunks(self, file: BinaryIO) -> Iterator[list[Line | BadLine]]:
-        lines = read_lines(file, self.form)
+        lines = read_lines(file, self.form, self.check_triggers)
         done = 0
         while chunk := list(islice(lines, CHUNK)):
             yield chunk
@@ -243,7 +251,10 @@ def _csv_parser(lines: Iterator[tuple[int, bytes | None]]) -> Callable[[str], di
     def parse(text: str) -> dict[str, Any]:
         if len(cells := _cells(text)) != len(columns):
             raise _Bad(f"has {len(cells)} cells for {len(columns)} columns")
-        return dict(zip(columns, cells, strict=True))
+        fields: dict[str, Any] = dict(zip(columns, cells, strict=True))
+        if fields.get("triggers"):
+            fields["triggers"] = _BETWEEN_TRIGGERS.split(fields["triggers"].strip(" |"))
+        return fields
 
     return parse
 
@@ -273,7 +284,7 @@ def _columns(text: str) -> list[str]:
     return cells
 
 
-def _checked(number: int, fields: dict[str, Any]) -> Line:
+def _checked(number: int, fields: dict[str, Any], check: TriggerCheck) -> Line:
     problems: list[str] = []
     app_id = fields.pop("app_id", None)
     if app_id is None or app_id == "":
@@ -285,6 +296,7 @@ def _checked(number: int, fields: dict[str, Any]) -> Line:
             problems += (f"app_id: {problem}" for problem in error.problems.values())
     try:
         webhook = Webhook.parse(fields)
+        check(webhook.triggers, webhook.id)
     except InvalidInput as error:
         # Not the message: it shows the id, which in a line out of order may be something else.
         problems += (
@@ -298,7 +310,14 @@ def _checked(number: int, fields: dict[str, Any]) -> Line:
 
 def _check_contradiction(line: Line, seen: dict[int, tuple[int, int]]) -> None:
     # Numbers, not the lines: this is all that is kept of a file, 250 bytes a line.
-    key, values = hash((line.app_id, line.webhook.id)), hash(line.webhook)
+    key, values = hash((line.app_id, line.webhook.id)), _hash_of(line.webhook)
     earlier, said = seen.setdefault(key, (line.number, values))
     if said != values:
         raise _Bad(f"is for the webhook of line {earlier}, with other values")
+
+
+def _hash_of(webhook: Webhook) -> int:
+    """A number for the webhook's values; the order of its triggers means nothing."""
+    if not webhook.triggers:
+        return hash(webhook)
+    return hash((frozenset(webhook.triggers), webhook.model_copy(update={"triggers": ()})))

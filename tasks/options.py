@@ -19,7 +19,7 @@ import click
 
 from config.settings import Durability
 from tasks import errors
-from tasks.record import Priority
+from tasks.record import OnExisting, Priority
 
 FAILURES: Final = tuple(
     name
@@ -64,6 +64,21 @@ class Past(When):
     """An instant: ISO 8601 with a time zone, or before now such as -90s, -10m, -2h or -1d."""
 
     sign = "-"
+
+
+class Duration(click.ParamType[float]):
+    """A length of time such as 90s, 10m, 2h or 1d."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it as seconds, or fail with what is wrong."""
+        found = re.fullmatch(r"([0-9]{1,9})([smhd])", str(value))
+        if found is None or not int(found[1]):
+            self.fail(f"{value!r} is not like 90s, 10m, 2h or 1d.")
+        return timedelta(**{When.units[found[2]]: int(found[1])}).total_seconds()
 
 
 class Rate(click.ParamType[float]):
@@ -133,6 +148,24 @@ def creation_options(command: Any) -> Any:
             "--durability",
             type=click.Choice(get_args(Durability)),
             help="What to wait for besides Redis's memory; by default ENQUEUE_DURABILITY.",
+        ),
+        click.option(
+            "--allow-unknown-triggers",
+            is_flag=True,
+            help="Take triggers that CometChat's documentation does not name.",
+        ),
+        click.option(
+            "--on-existing",
+            type=click.Choice(get_args(OnExisting)),
+            default="accept",
+            show_default=True,
+            help="If the webhook exists: accept it with the same name and URL, update it, or fail.",
+        ),
+        click.option(
+            "--expires-in",
+            type=Duration(),
+            metavar="DURATION",
+            help=f"From now on; then it is not wanted any more. {Duration.__doc__}",
         ),
         click.option("--not-before", type=When(), metavar="WHEN", help=When.__doc__),
         click.option(

@@ -30,7 +30,7 @@ from tasks.pipe import publish
 from tasks.record import Added, JobRecord, More, NewJob, OnExisting, Priority, job_id
 from tasks.sealing import get_sealer
 from tasks.store import get_store
-from tasks.triggers import check_known
+from tasks.triggers import TriggerCheck
 from tasks.webhook import Webhook, check_app_id, differing_fields
 
 #: Seconds in which one step of enqueueing is done or refused.
@@ -246,9 +246,8 @@ def _checked(app_id: object, webhook: Any, asked: Asked) -> Webhook:
         bad.append(error)
     try:
         checked = webhook if isinstance(webhook, Webhook) else Webhook.parse(webhook)
-        if not asked.allow_unknown_triggers:
-            version = asked.webhook_version
-            check_known(checked.triggers, webhook_version=version, webhook_id=checked.id)
+        check = TriggerCheck(asked.webhook_version, asked.allow_unknown_triggers)
+        check(checked.triggers, checked.id)
     except InvalidInput as error:
         bad.append(error)
     if bad:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tasks.errors import InvalidInput
 
@@ -93,28 +93,41 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= MAX_TRIGGER_ID and bool(_NAME.fullmatch(value))
 
 
-def check_known(names: Iterable[str], *, webhook_version: int | None, webhook_id: str) -> None:
-    """Look whether CometChat documents these triggers for webhooks of this version.
+class TriggerCheck(NamedTuple):
+    """Looks whether CometChat documents the triggers of a webhook.
 
-    Raises:
-        InvalidInput: naming each that it does not, and what may have been meant. Its `problems`
-            have numbers in the place of the names.
+    Args:
+        webhook_version: 2, or None for legacy webhooks, which have triggers of their own.
+        allow_unknown: let others through.
     """
-    known = KNOWN[webhook_version]
-    guesses = {
-        (at, name): _guess(name, known) for at, name in enumerate(names, 1) if name not in known
-    }
-    if not guesses:
-        return
-    kind = "legacy webhooks" if webhook_version is None else "webhooks of version 2"
-    told = f"CometChat documents no such trigger for {kind}: "
-    ways = "; allow_unknown_triggers (--allow-unknown-triggers) lets it through"
-    by_name = ", ".join(f"{name!r}{guess}" for (_, name), guess in guesses.items())
-    by_number = ", ".join(f"number {at}{guess}" for (at, _), guess in guesses.items())
-    raise InvalidInput(
-        f"webhook {webhook_id!r}: triggers: {told}{by_name}{ways}",
-        {"triggers": f"{told}{by_number}{ways}"},
-    )
+
+    webhook_version: int | None = 2
+    allow_unknown: bool = False
+
+    def __call__(self, names: Iterable[str], webhook_id: str) -> None:
+        """Raises `InvalidInput` naming each that is unknown, and what may have been meant.
+
+        Its `problems` have numbers in the place of the names.
+        """
+        known = KNOWN[self.webhook_version]
+        guesses = {
+            (at, name): _guess(name, known) for at, name in enumerate(names, 1) if name not in known
+        }
+        if self.allow_unknown or not guesses:
+            return
+        kind = "legacy webhooks" if self.webhook_version is None else "webhooks of version 2"
+        told = f"CometChat documents no such trigger for {kind}: "
+        ways = "; allow_unknown_triggers (--allow-unknown-triggers) lets it through"
+        by_name = ", ".join(f"{name!r}{guess}" for (_, name), guess in guesses.items())
+        by_number = ", ".join(f"number {at}{guess}" for (at, _), guess in guesses.items())
+        raise InvalidInput(
+            f"webhook {webhook_id!r}: triggers: {told}{by_name}{ways}",
+            {"triggers": f"{told}{by_number}{ways}"},
+        )
+
+
+#: For webhooks of version 2, with documented triggers alone.
+DOCUMENTED: Final = TriggerCheck()
 
 
 def _guess(name: str, known: Iterable[str]) -> str:

@@ -24,6 +24,13 @@ MAX_WAIT_SECONDS: Final = 86_400.0
 @click.option("--disabled", is_flag=True, help="Create it without starting deliveries.")
 @click.option("--retry-on-failure", is_flag=True, help="CometChat repeats failed deliveries.")
 @click.option(
+    "--trigger",
+    "triggers",
+    metavar="NAME",
+    multiple=True,
+    help="An event that CometChat is to deliver, such as message_sent; repeat it for more.",
+)
+@click.option(
     "--wait",
     metavar="[SECONDS]",
     is_flag=False,
@@ -48,6 +55,7 @@ def enqueue(
     password_prompt: bool,
     disabled: bool,
     retry_on_failure: bool,
+    triggers: tuple[str, ...],
     wait: float | None,
     as_json: bool,
     **options: Any,
@@ -68,6 +76,8 @@ def enqueue(
     }
     if retry_on_failure:
         webhook["retryOnFailure"] = True
+    if triggers:
+        webhook["triggers"] = triggers
     [(job, error, is_new)] = enqueue_webhooks([(app_id, webhook)], **options)
     if error is not None:
         raise error

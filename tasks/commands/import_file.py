@@ -34,13 +34,15 @@ def import_file(
     """Enqueue the webhooks of a file, a line each; '-' is standard input.
 
     JSON lines, or CSV whose first line names the columns: app_id, id, name, webhookURL, and at
-    will enabled, retryOnFailure, useBasicAuth, username, password.
+    will enabled, retryOnFailure, useBasicAuth, username, password, triggers. The triggers are a
+    list in JSON; in CSV their names are separated by spaces or by |.
 
     Every line is checked first; if one is bad, nothing is enqueued. The same import again
     completes one that was interrupted, and changes nothing else.
     """
     from tasks.display import progress
     from tasks.importing import Import, format_of
+    from tasks.triggers import TriggerCheck
 
     form = form or ("jsonl" if path == "-" else format_of(path))
     if form is None:
@@ -50,7 +52,12 @@ def import_file(
         if not as_json and (skip_bad or run.bad_count <= SHOWN_BAD_LINES):
             click.echo(f"line {line.number}: {line.reason}", err=True)
 
-    run = Import(form, on_bad=show, on_lines=lambda done: bar.update(task, completed=done))
+    run = Import(
+        form,
+        on_bad=show,
+        on_lines=lambda done: bar.update(task, completed=done),
+        check_triggers=TriggerCheck(options["webhook_version"], options["allow_unknown_triggers"]),
+    )
     with _told(run, as_json=as_json), progress(wanted=not as_json) as bar, opened(path) as file:
         task = bar.add_task("Checking", total=None)
         run.check(file, report=not skip_bad)

@@ -56,7 +56,10 @@ def test_enqueue_says_which_job_it_is_and_the_same_again_is_the_same_job(run: Ru
         "created_at": said["created_at"],
         "due_at": said["created_at"],
         "ended_at": None,
+        "expires_at": None,
         "webhook": get_job(ID).record.webhook,
+        "triggers": [],
+        "on_existing": "accept",
         "history": [],
     }
 
