@@ -40,6 +40,7 @@ from tasks.errors import (
     WorkerCrashed,
 )
 from tasks.rate_headers import Announced, announced
+from tasks.record import Priority
 from tasks.redis import Connection
 
 #: What closes a gate: a person, refused credentials, an API that is away, a 429 that told a time.
@@ -92,6 +93,8 @@ class GateState:
     #: None for no limit.
     allowed: float | None
     used: float
+    #: Jobs that are due and not in the pipe yet, by priority.
+    waiting: Mapping[Priority, int]
     fields: Mapping[str, str] = field(repr=False)
 
     @property
@@ -137,7 +140,8 @@ class Gate:
 
     def look(self, account: str) -> GateState:
         """How the gate stands."""
-        now, why, again, rate, used, *flat = self._step("gate_look", account, self.limits.most)
+        answer = self._step("gate_look", account, self.limits.most)
+        now, why, again, rate, used, interactive, bulk, *flat = answer
         return GateState(
             account=account,
             now=float(now),
@@ -145,6 +149,7 @@ class Gate:
             again_in=max(float(again), 0.0),
             allowed=None if float(rate) < 0 else float(rate),
             used=float(used),
+            waiting={"interactive": int(interactive), "bulk": int(bulk)},
             fields=dict(zip(flat[::2], flat[1::2], strict=True)),
         )
 

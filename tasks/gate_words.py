@@ -35,7 +35,11 @@ def describe(state: GateState, counts: Mapping[str, int]) -> str:
     else:
         lines.append("Open")
     waiting = counts["waiting"] + counts["published"]
-    lines.append(f"Jobs: {waiting} wait, {counts['running']} run, {counts['failed']} failed")
+    due = ", ".join(f"{count} {priority}" for priority, count in state.waiting.items() if count)
+    lines.append(
+        f"Jobs: {waiting} wait{f' ({due} for their turn)' if due else ''}, "
+        f"{counts['running']} run, {counts['failed']} failed"
+    )
     return "\n".join(lines)
 
 
@@ -51,6 +55,7 @@ def values(state: GateState, counts: Mapping[str, int]) -> dict[str, Any]:
         "next_look": _next_look(state),
         "last_success": state.instant("ok_at"),
         "last_429": state.instant("learnt_at"),
+        "waiting": dict(state.waiting),
         "jobs": dict(counts),
     }
 

@@ -16,6 +16,9 @@ Keys, all under `webhooks:`
     untold      zset    id -> time at which its outcome, if its worker has not told it to the
                         result backend and Sentry by then, is told by another
     round:<name> string ends by itself: a round of this name began less than its time ago
+    ready:<account>:<priority>         zset  id -> its number: in which order those go that are due
+    ready:<account>:<priority>:numbers hash  what the numbers are made from; gone with the last one
+    order       hash    until when those that became due have been put in order; a bulk job's turn
     gate:<account> hash what the jobs of an account share, see `tasks/gate.py`; kept for ever
     probe:<any> string  deleted at once: `tasks/durability.py` tries the server with it
 

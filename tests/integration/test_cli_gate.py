@@ -9,7 +9,7 @@ from tasks.jobs import JobStore
 from tasks.record import ACCOUNT
 from tests.integration.commands import Run, environment_fixture, run_fixture
 from tests.integration.test_gate import back, break_api
-from tests.integration.test_jobs import add, claim
+from tests.integration.test_jobs import add, claim, new_job
 
 run = run_fixture
 environment = environment_fixture
@@ -24,6 +24,14 @@ def test_it_shows_that_all_is_well(run: Run, store: JobStore) -> None:
     ]
     shown = run("gate", "--json").json
     assert (shown["closed"], shown["allowed"], shown["jobs"]["published"]) == (None, None, 1)
+
+
+def test_it_shows_who_waits_for_a_turn(run: Run, store: JobStore) -> None:
+    store.gate.pause(ACCOUNT, reason="maintenance")
+    store.add([new_job("soon"), new_job("later", not_before=store.clock() + 60)])
+    store.add([new_job(f"{number}", priority="bulk") for number in range(3)])
+    assert "Jobs: 5 wait (1 interactive, 3 bulk for their turn)" in run("gate").out
+    assert run("gate", "--json").json["waiting"] == {"interactive": 1, "bulk": 3}
 
 
 def test_a_pause_with_a_reason_and_an_end(run: Run, store: JobStore) -> None:
