@@ -9,7 +9,15 @@ import click
 
 from worker.sandbox.answers import SHAPES
 from worker.sandbox.server import serve
-from worker.sandbox.settings import DEFAULT_KEY, DEFAULT_SECRET, Settings, parse_faults
+from worker.sandbox.settings import (
+    DEFAULT_KEY,
+    DEFAULT_NEW_KEY,
+    DEFAULT_NEW_SECRET,
+    DEFAULT_SECRET,
+    Settings,
+    parse_faults,
+)
+from worker.sandbox.timeline import find_timeline, read_timeline
 
 
 @click.command(context_settings={"auto_envvar_prefix": "SANDBOX", "show_default": True})
@@ -22,6 +30,12 @@ from worker.sandbox.settings import DEFAULT_KEY, DEFAULT_SECRET, Settings, parse
     "--secret",
     default=DEFAULT_SECRET,
     help="What the header secret must be; rather give SANDBOX_SECRET.",
+)
+@click.option("--new-key", default=DEFAULT_NEW_KEY, help="The key that a timeline rotates to.")
+@click.option(
+    "--new-secret",
+    default=DEFAULT_NEW_SECRET,
+    help="Its secret; rather give SANDBOX_NEW_SECRET.",
 )
 @click.option("--faults", default="", help="mixed:RATE, or a JSON list of rules.")
 @click.option("--latency", default=0.0, help="Seconds that each call takes at least.")
@@ -39,8 +53,22 @@ from worker.sandbox.settings import DEFAULT_KEY, DEFAULT_SECRET, Settings, parse
 @click.option(
     "--app-appears-after", default=0.0, help="Seconds until an app that was made is found."
 )
+@click.option("--timeline", default=None, help="What happens when: a TOML file, or a ready day.")
+@click.option(
+    "--begin",
+    default="at-once",
+    type=click.Choice(["at-once", "when-told"]),
+    help="When the timeline begins; a POST to /_sandbox/timeline tells it.",
+)
 def main(
-    host: str, port: int, faults: str, duplicate: str, apps: str | None, **others: Any
+    host: str,
+    port: int,
+    faults: str,
+    duplicate: str,
+    apps: str | None,
+    timeline: str | None,
+    begin: str,
+    **others: Any,
 ) -> None:
     """A stand-in for CometChat's Management API: its webhook operations, in memory.
 
@@ -54,10 +82,20 @@ def main(
             apps=None if apps is None else tuple(each for each in apps.split(",") if each),
             **others,
         )
+        day = None if not timeline else read_timeline(find_timeline(timeline))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     try:
-        asyncio.run(serve(settings, host, port, _announce))
+        playing = serve(
+            settings,
+            host,
+            port,
+            _announce,
+            timeline=day,
+            begins=begin == "at-once",
+            say=click.echo,
+        )
+        asyncio.run(playing)
     except OSError as error:
         raise click.ClickException(f"Cannot listen on {host}:{port}: {error}") from None
 

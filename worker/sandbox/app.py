@@ -15,6 +15,7 @@ from worker.sandbox.faults import FaultBook, Rule
 from worker.sandbox.forged import PLACEHOLDER, forged_answer
 from worker.sandbox.holds import Holds
 from worker.sandbox.journal import Entry, Journal
+from worker.sandbox.limiter import Limiter, refusal
 from worker.sandbox.operations import Call, Operations, parsed
 from worker.sandbox.routes import route
 from worker.sandbox.settings import Settings
@@ -59,13 +60,16 @@ class Sandbox:
         settings = self.settings = self._initial
         self.store = Store(settings.duplicate)
         self.apps = AppRegistry(settings.apps, settings.app_appears_after)
-        self.operations = Operations(self.store, self.apps, settings.key, settings.secret)
+        self.operations = Operations(self.store, self.apps, settings.accepted)
+        self.limiter = Limiter(settings.limit)
 
     def apply(self, settings: Settings) -> None:
         """Behave as these settings say from now on, as far as they can be changed."""
         self.settings = settings
         self.store.duplicate = settings.duplicate
         self.apps.appears_after = settings.app_appears_after
+        self.operations.accepted = settings.accepted
+        self.limiter.limit = settings.limit
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one call of the Management API."""
@@ -87,7 +91,28 @@ class Sandbox:
         entry = self.journal.arrived(
             operation, app_id, webhook_id, call.version, headers.get("User-Agent")
         )
-        rule = self.faults.pick(operation, app_id, webhook_id)
+        try:
+            return await self._answered(request, call, body, entry)
+        finally:
+            self.journal.answered(entry)
+
+    async def _answered(
+        self, request: web.BaseRequest, call: Call, body: bytes, entry: Entry
+    ) -> web.StreamResponse:
+        admission = self.limiter.admit()
+        if admission.passes:
+            response = await self._admitted(request, call, body, entry)
+        else:
+            entry.status, entry.fault = 429, "limit"
+            response = _response(refusal())
+        if not response.prepared:
+            response.headers.update(admission.headers)
+        return response
+
+    async def _admitted(
+        self, request: web.BaseRequest, call: Call, body: bytes, entry: Entry
+    ) -> web.StreamResponse:
+        rule = self.faults.pick(entry.operation, entry.app_id, entry.webhook_id)
         perform = self._performance(call)
         if self.settings.latency:
             await asyncio.sleep(self.settings.latency)

@@ -43,7 +43,10 @@ class SandboxControl:
         self.close()
 
     def reset(self) -> None:
-        """Forget webhooks, faults, calls and counts; drop held calls; restore the settings."""
+        """Forget webhooks, faults, calls and counts; drop held calls; restore the settings.
+
+        A timeline that is being played ends.
+        """
         self._call("POST", "reset")
 
     def state(self) -> dict[str, Any]:
@@ -69,13 +72,43 @@ class SandboxControl:
         answer = self._call("GET", "calls", params={"limit": limit})
         return cast("list[dict[str, Any]]", answer["calls"])
 
+    def seconds(self, since: float = 0.0) -> list[dict[str, int]]:
+        """Return how many calls arrived in each second from `since` (unix) on, where any did.
+
+        Each has `second` (unix), `calls`, and for each status how many were answered by it, such
+        as "200", or "none" for no status. Two hours are kept.
+        """
+        answer = self._call("GET", "seconds", params={"since": since})
+        return cast("list[dict[str, int]]", answer["seconds"])
+
+    def play(self, timeline: Mapping[str, Any] | None = None) -> None:
+        """Begin a timeline now: this one, of the form of its files, or that of the command.
+
+        Raises:
+            ValueError: it is none, with every bad entry named, or there is none.
+        """
+        self._call("POST", "timeline", None if timeline is None else dict(timeline))
+
+    def timeline(self) -> dict[str, Any]:
+        """Return whether one is `playing`, for how many `seconds`, `about` and what goes on `now`.
+
+        `now` has the words of each entry that holds at present.
+        """
+        return self._call("GET", "timeline")
+
     def faults(self, *rules: Mapping[str, Any], add: bool = False) -> None:
         """Put these rules in the place of all others, or with `add` behind them."""
         body = [dict(rule) for rule in rules]
         self._call("POST", "faults", body, params={"add": int(add)})
 
     def settings(self, **changes: Any) -> None:
-        """Change any of shape, duplicate, latency and app_appears_after until the next reset."""
+        """Change some settings until the next reset.
+
+        Args:
+            changes: any of shape, duplicate, latency, app_appears_after, limit (an object with
+                calls, seconds and headers, or None) and accepted_keys
+                (a list of "old" and "new").
+        """
         self._call("POST", "settings", changes)
 
     def put_webhook(

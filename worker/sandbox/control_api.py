@@ -13,7 +13,9 @@ from worker.sandbox.answers import ApiError, encode
 from worker.sandbox.app import Sandbox
 from worker.sandbox.faults import parse_rules
 from worker.sandbox.limits import checked_create
+from worker.sandbox.player import Player
 from worker.sandbox.routes import OPERATIONS
+from worker.sandbox.timeline import parse_timeline
 from worker.sandbox.triggers import Version
 
 CONTROL_PREFIX: Final = "/_sandbox/"
@@ -26,12 +28,16 @@ _Handler = Callable[[web.BaseRequest, Any], Awaitable[Any]]
 class ControlApi:
     """Answers the control calls about one sandbox. They need no credentials and never fail."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, player: Player) -> None:
         self._sandbox = sandbox
+        self._player = player
         self._handlers: dict[tuple[str, str], _Handler] = {
             ("POST", "reset"): self._reset,
             ("GET", "state"): self._state,
             ("GET", "calls"): self._calls,
+            ("GET", "seconds"): self._seconds,
+            ("GET", "timeline"): self._timeline,
+            ("POST", "timeline"): self._play,
             ("POST", "faults"): self._faults,
             ("POST", "settings"): self._settings,
             ("POST", "webhooks"): self._put_webhook,
@@ -61,6 +67,7 @@ class ControlApi:
             return _json({"error": str(error)}, 400)
 
     async def _reset(self, _request: web.BaseRequest, _payload: Any) -> Any:
+        self._player.stop()
         self._sandbox.reset()
         return {"ok": True}
 
@@ -77,6 +84,17 @@ class ControlApi:
     async def _calls(self, request: web.BaseRequest, _payload: Any) -> Any:
         limit = int(request.query.get("limit", "100"))
         return {"calls": self._sandbox.journal.last(limit)}
+
+    async def _seconds(self, request: web.BaseRequest, _payload: Any) -> Any:
+        since = float(request.query.get("since", "0"))
+        return {"seconds": self._sandbox.journal.tally.since(since)}
+
+    async def _timeline(self, _request: web.BaseRequest, _payload: Any) -> Any:
+        return self._player.state()
+
+    async def _play(self, _request: web.BaseRequest, payload: Any) -> Any:
+        self._player.play(None if payload is None else parse_timeline(payload))
+        return self._player.state()
 
     async def _faults(self, request: web.BaseRequest, payload: Any) -> Any:
         rules = parse_rules(payload)

@@ -169,6 +169,11 @@ class FaultBook:
         """Put these rules behind the others."""
         self._loaded.extend(_Loaded(rule) for rule in rules)
 
+    def remove(self, rules: Iterable[Rule]) -> None:
+        """Drop these very rules, not others that are equal to them."""
+        gone = {id(rule) for rule in rules}
+        self._loaded = [loaded for loaded in self._loaded if id(loaded.rule) not in gone]
+
     def clear(self) -> None:
         """Drop all rules and counts, and begin the random choices anew."""
         self.replace(())

@@ -52,16 +52,20 @@ def forged_answer(rule: Rule, headers: Mapping[str, str], body: bytes) -> Answer
     raise ValueError(f"A rule of the kind {rule.kind} has no plain answer.")
 
 
-def rate_limit_headers(style: HeadersStyle, seconds: float, now: float) -> dict[str, str]:
+def rate_limit_headers(
+    style: HeadersStyle, seconds: float, now: float, *, limit: int = 500, left: int = 0
+) -> dict[str, str]:
     """Return the headers that tell a client to wait.
 
     CometChat's pages on rate limits name `X-RateLimit-*` on one and `X-Rate-Limit*` on others;
-    the reset is an instant in unix seconds. The limit is that of the free plan: 500 a minute.
+    the reset is an instant in unix seconds.
 
     Args:
         style: which of the headers.
         seconds: how long to wait; told in whole seconds, rounded up.
         now: the present in unix seconds.
+        limit: how many calls are allowed; that of the free plan is 500 a minute.
+        left: how many of them may still be made.
     """
     reset = str(math.ceil(now + seconds))
     match style:
@@ -70,12 +74,12 @@ def rate_limit_headers(style: HeadersStyle, seconds: float, now: float) -> dict[
         case "retry-after-date":
             return {"Retry-After": formatdate(math.ceil(now + seconds), usegmt=True)}
         case "x-ratelimit":
-            prefix, limit = "X-RateLimit", "X-RateLimit-Limit"
+            prefix, name = "X-RateLimit", "X-RateLimit-Limit"
         case "x-rate-limit":
-            prefix, limit = "X-Rate-Limit", "X-Rate-Limit"
+            prefix, name = "X-Rate-Limit", "X-Rate-Limit"
         case "none":
             return {}
-    return {limit: "500", f"{prefix}-Remaining": "0", f"{prefix}-Reset": reset}
+    return {name: str(limit), f"{prefix}-Remaining": str(left), f"{prefix}-Reset": reset}
 
 
 def _status(rule: Rule) -> Answer:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from worker.sandbox.routes import Operation
+from worker.sandbox.tally import Tally
 from worker.sandbox.triggers import Version
 
 #: How many calls the log keeps.
@@ -41,6 +42,7 @@ class Journal:
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque(maxlen=LOG_LENGTH)
         self.by_operation: Counter[str] = Counter()
+        self.tally = Tally()
         self.total = 0
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
@@ -56,9 +58,14 @@ class Journal:
         entry = Entry(time.time(), operation, app_id, webhook_id, version, user_agent)
         self.entries.append(entry)
         self.by_operation[operation] += 1
+        self.tally.arrived(entry.time)
         self.total += 1
         self.changed()
         return entry
+
+    def answered(self, entry: Entry) -> None:
+        """Count how the call ended, which is filled in by now."""
+        self.tally.answered(entry.time, entry.status)
 
     def calls(self, operation: str | None) -> int:
         """Return how many calls have arrived, of one operation or of all."""
@@ -95,4 +102,5 @@ class Journal:
         """Forget all calls; those who wait go on waiting."""
         self.entries.clear()
         self.by_operation.clear()
+        self.tally.clear()
         self.total = 0

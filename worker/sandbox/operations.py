@@ -69,18 +69,18 @@ class Operations:
     Args:
         store: the webhooks.
         apps: the apps.
-        key: what the header `key` must be.
-        secret: what the header `secret` must be.
+        accepted: the pairs of which the headers `key` and `secret` must be one; can be changed.
 
     `effects` counts, for each operation, the calls that changed the store.
     """
 
-    def __init__(self, store: Store, apps: AppRegistry, key: str, secret: str) -> None:
+    def __init__(
+        self, store: Store, apps: AppRegistry, accepted: frozenset[tuple[str, str]]
+    ) -> None:
         self.store = store
         self.apps = apps
         self.effects: Counter[str] = Counter()
-        self._key = key
-        self._secret = secret
+        self.accepted = accepted
         self._handlers: dict[Operation, Callable[[Call, Namespace, Shape], Any]] = {
             "create": self._create,
             "list": self._list,
@@ -109,7 +109,7 @@ class Operations:
     def _admit(self, call: Call) -> Namespace:
         if not call.key or not call.secret:
             raise ApiError(401, "AUTH_ERR_EMPTY_AUTH_HEADER", "The auth headers are missing.")
-        if call.key != self._key or call.secret != self._secret:
+        if (call.key, call.secret) not in self.accepted:
             raise ApiError(401, "AUTH_ERR_INVALID_SECRET_KEY", "The key or secret is not valid.")
         app_id = call.route.app_id
         if not self.apps.exists(app_id):

@@ -10,11 +10,20 @@ from aiohttp import web
 
 from worker.sandbox.app import Sandbox
 from worker.sandbox.control_api import CONTROL_PREFIX, ControlApi
+from worker.sandbox.player import Player
 from worker.sandbox.settings import Settings
+from worker.sandbox.timeline import Timeline
 
 
 async def serve(
-    settings: Settings, host: str, port: int, on_listening: Callable[[str], None]
+    settings: Settings,
+    host: str,
+    port: int,
+    on_listening: Callable[[str], None],
+    *,
+    timeline: Timeline | None = None,
+    begins: bool = True,
+    say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then cut every connection and return.
 
@@ -23,12 +32,16 @@ async def serve(
         host: the address to listen on. The control calls need no credentials: keep it loopback.
         port: the port, 0 for a free one.
         on_listening: called with the base URL once connections are accepted.
+        timeline: what happens when.
+        begins: whether it begins at once, or by a control call.
+        say: is told what of it begins and ends.
 
     Raises:
         OSError: the address cannot be bound.
     """
     sandbox = Sandbox(settings)
-    control = ControlApi(sandbox)
+    player = Player(sandbox, timeline, say)
+    control = ControlApi(sandbox, player)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -48,6 +61,8 @@ async def serve(
     http = web.Server(handle, access_log=None)
     server = await loop.create_server(http, host, port, backlog=1024)
     on_listening(_base_url(server))
+    if timeline is not None and begins:
+        player.play()
     await ended.wait()
     server.close()
     for connection in http.connections:

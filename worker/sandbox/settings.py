@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.sandbox.answers import Shape
 from worker.sandbox.faults import Rule, parse_rules
+from worker.sandbox.limiter import RateLimit
 from worker.sandbox.mixed import mixed_faults
 from worker.sandbox.store import Duplicate
 
 DEFAULT_KEY: Final = "sandbox-key"
 DEFAULT_SECRET: Final = "sandbox-secret"
+DEFAULT_NEW_KEY: Final = "sandbox-new-key"
+DEFAULT_NEW_SECRET: Final = "sandbox-new-secret"
+
+#: A pair of key and secret: the one that there is, and the one that keys are rotated to.
+Pair = Literal["old", "new"]
 
 #: The settings that can be changed while it runs.
-CHANGEABLE: Final = frozenset({"shape", "duplicate", "latency", "app_appears_after"})
+CHANGEABLE: Final = frozenset(
+    {"shape", "duplicate", "latency", "app_appears_after", "limit", "accepted_keys"}
+)
 
 
 class Settings(BaseModel):
@@ -27,6 +35,13 @@ class Settings(BaseModel):
     #: What the headers `key` and `secret` of each call must be.
     key: str = Field(default=DEFAULT_KEY, min_length=1, repr=False)
     secret: str = Field(default=DEFAULT_SECRET, min_length=1, repr=False)
+    #: Another pair, for when keys are rotated.
+    new_key: str = Field(default=DEFAULT_NEW_KEY, min_length=1, repr=False)
+    new_secret: str = Field(default=DEFAULT_NEW_SECRET, min_length=1, repr=False)
+    #: Which of the two pairs are accepted.
+    accepted_keys: tuple[Pair, ...] = ("old",)
+    #: How many calls are let through; None for all.
+    limit: RateLimit | None = None
     #: How answers wrap one webhook.
     shape: Shape = "object"
     #: The status with which create refuses an id that the app already has.
@@ -41,6 +56,15 @@ class Settings(BaseModel):
     seed: int | None = None
     #: The rules of faults at the start.
     faults: tuple[Rule, ...] = ()
+
+    @property
+    def accepted(self) -> frozenset[tuple[str, str]]:
+        """The pairs of key and secret that calls may carry."""
+        pairs: dict[Pair, tuple[str, str]] = {
+            "old": (self.key, self.secret),
+            "new": (self.new_key, self.new_secret),
+        }
+        return frozenset(pairs[name] for name in self.accepted_keys)
 
     def changed(self, changes: dict[str, Any]) -> Settings:
         """Return these settings with some of the changeable ones changed.
