@@ -1,0 +1,59 @@
+"""The command `python -m tests.benchmarks.guest`: `make bench-guest`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import click
+
+from tests.benchmarks.guest import away, limits
+from tests.benchmarks.guest.figures import HEAD, Figure, as_json, merged, rows
+from tests.benchmarks.guest.world import say
+
+#: Each day by its name; how the table calls it.
+DAYS: dict[str, tuple[str, Callable[[], list[Figure]]]] = {
+    "limit-announced": ("limit announced", limits.announced),
+    "limit-silent": ("limit not announced", limits.silent),
+    "limit-changes": ("limit 100, then 50, then 200", limits.changed),
+    "outage": ("120 s outage, 5,000 jobs wait", away.outage),
+    "key-refused": ("key refused for 120 s", away.key_refused),
+    "key-resumed": ("the same, then `gate resume`", away.key_resumed),
+}
+
+
+@click.command()
+@click.option(
+    "--only", multiple=True, type=click.Choice(list(DAYS)), help="A day; may be given again."
+)
+@click.option("--runs", default=1, show_default=True, type=click.IntRange(1, 20))
+@click.option("--json", "as_values", is_flag=True, help="For a program.")
+def main(only: tuple[str, ...], runs: int, as_values: bool) -> None:
+    """Play bad days of the API, and print what each cost with its bound; 1 if one is broken."""
+    lines, values, good = [], [], True
+    began = time.monotonic()
+    for name, (words, day) in DAYS.items():
+        if only and name not in only:
+            continue
+        done = []
+        for run in range(1, runs + 1):
+            say(f"{words}: run {run} of {runs}")
+            done.append(day())
+        figures = merged(done)
+        good = good and all(figure.holds for figure in figures)
+        lines += rows(words, figures)
+        values += as_json(words, figures)
+        for row in rows(words, figures):
+            say(row)
+    if as_values:
+        click.echo(json.dumps({"figures": values, "good": good}, indent=2))
+    else:
+        click.echo("\n".join([HEAD, *lines]))
+    say(f"{time.monotonic() - began:.0f} s; {'every bound holds' if good else 'a bound is BROKEN'}")
+    sys.exit(not good)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tests.benchmarks.guest")
