@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: install demo up test lint chaos mutants bench lock clean
+.PHONY: install demo up test lint chaos mutants bench bench-guest lock clean
 
 install: $(INSTALLED)
 
@@ -37,6 +37,9 @@ bench: install  ## import speed and enqueue latency, by durability too; the sand
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BIN)/python -m tests.benchmarks.bench_durability
 	$(BIN)/python -m tests.benchmarks.bench_sandbox
+
+bench-guest: install  ## what the API's bad days cost, each figure with its bound; half an hour
+	@$(BIN)/python -m tests.benchmarks.guest
 
 lock: install  ## compile the .in files anew
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in

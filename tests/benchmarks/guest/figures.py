@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -87,7 +88,16 @@ def rows(day: str, figures: Iterable[Figure]) -> list[str]:
 
 def as_json(day: str, figures: Iterable[Figure]) -> list[dict[str, Any]]:
     """The same for a program."""
-    return [{"day": day, **asdict(figure), "holds": figure.holds} for figure in figures]
+    return [
+        {
+            "day": day,
+            **asdict(figure),
+            # JSON has no infinity: what was never reached has no value.
+            "values": [value if math.isfinite(value) else None for value in figure.values],
+            "holds": figure.holds,
+        }
+        for figure in figures
+    ]
 
 
 Seconds = Mapping[int, Mapping[str, int]]

@@ -1,0 +1,10 @@
+-- In the place of tasks/lua/gate.lua, for the measure of what the gate costs: lets everything through
+-- and touches nothing. A step that needs more of the gate than this ends with an error.
+local function gate_of() return {key = '', changed = {}} end
+local function keep_gate() end
+local function closed() end
+local function time_closed() return 0 end
+local function note_closed() end
+local function ask() return 0 end
+local function room(_, _, _, size) return size, 0 end
+local function tell_gate() end
