@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import time
 
-from tests.benchmarks.guest.figures import Figure, most, reached_after, total, whole_seconds
+from tests.benchmarks.guest.figures import (
+    Figure,
+    curve,
+    most,
+    reached_after,
+    total,
+    whole_seconds,
+)
 from tests.benchmarks.guest.world import (
     ANNOUNCED,
     LIMIT,
@@ -96,8 +103,7 @@ def _begin(here: World, *entries: object) -> float:
 
 def _back(here: World, since: float, bound: float) -> Figure:
     seconds = here.seconds(since - 1)
-    curve = [seconds.get(int(since) + n, {}).get("200", 0) for n in range(40)]
-    say(f"creates of each second afterwards: {curve}")
+    say(f"calls of each second afterwards: {curve(seconds, since, since + 40)}")
     reached = reached_after(seconds, since, FULL, time.time())
     return most("seconds until 90% of the full rate", reached, bound, "{:.1f}")
 

@@ -119,6 +119,16 @@ def whole_seconds(start: float, end: float) -> int:
     return max(int(end) + int(-start // 1), 0)
 
 
+def curve(seconds: Seconds, start: float, end: float) -> str:
+    """The successes of each second, with what else there was: `97 98+2 97`."""
+    words = []
+    for second in range(int(start), int(end)):
+        counts = seconds.get(second, {})
+        good, calls = counts.get("200", 0), counts.get("calls", 0)
+        words.append(f"{good}+{calls - good}" if calls > good else f"{good}")
+    return " ".join(words)
+
+
 def reached_after(seconds: Seconds, since: float, rate: float, until: float) -> float:
     """Seconds from `since` until so many calls a second succeed, and go on to; infinite if never.
 

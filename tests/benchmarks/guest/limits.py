@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.benchmarks.guest.figures import Figure, least, most, total, whole_seconds
+from tests.benchmarks.guest.figures import Figure, curve, least, most, total, whole_seconds
 from tests.benchmarks.guest.world import ANNOUNCED, LIMIT, SILENT, World, say, sleep_until, world
 
 #: Seconds that are left to learn, and those that are measured then.
@@ -65,7 +65,7 @@ def _figures(here: World, began: float, spans: Sequence[Span], refused: float) -
     for start, end, limit in spans:
         span = began + start, began + end
         counted = total(seconds, *span, "200")
-        say(f"{limit} a second allowed: {counted / whole_seconds(*span):.1f} used")
+        say(f"{limit} a second allowed: {curve(seconds, *span)}")
         allowed += limit * whole_seconds(*span)
         used += counted
         calls += total(seconds, *span)

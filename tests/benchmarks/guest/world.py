@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -84,10 +85,14 @@ class World:
         return by_second(self.sandbox.seconds(since))
 
     def play(self, *entries: Mapping[str, Any]) -> float:
-        """Begin a timeline, and say when it began (unix seconds)."""
-        began = time.time()
+        """Begin a timeline at a whole second of the clock, and return which.
+
+        What is counted by the second is then within one entry, but for some milliseconds.
+        """
+        began = math.ceil(time.time())
+        sleep_until(began)
         self.sandbox.play({"entry": list(entries)})
-        return began
+        return float(began)
 
     def drain(self) -> None:
         """Let nothing hold up the jobs, and wait until all have ended.
