@@ -21,7 +21,7 @@ DAYS: dict[str, tuple[str, Callable[[], list[Figure]]]] = {
     "limit-changes": ("limit 100, then 50, then 200", limits.changed),
     "outage": ("120 s outage, 5,000 jobs wait", away.outage),
     "key-refused": ("key refused for 120 s", away.key_refused),
-    "key-resumed": ("the same, then `gate resume`", away.key_resumed),
+    "key-resumed": ("the same for 125 s, then `gate resume`", away.key_resumed),
     "interactive": ("50,000 bulk jobs, and one each second", fairness.interactive),
     "tenants": ("20,000 jobs and 20 of another", fairness.tenants),
     "cost": ("cost of the gate, no limit", cost.cost),

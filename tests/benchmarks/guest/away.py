@@ -25,6 +25,8 @@ from tests.benchmarks.guest.world import (
 JOBS = 5_000
 #: Seconds before it begins, and for which it lasts.
 BEFORE, AWAY = 10.0, 120.0
+#: Where a person ends it: between two probes, or the probe would be first.
+AWAY_RESUMED = 125.0
 #: Seconds after which the calls that were under way when it began have ended.
 UNDER_WAY = 2.0
 #: Seconds after its end that are looked at, and within which the rate must be there again.
@@ -77,17 +79,18 @@ def key_refused() -> list[Figure]:
 def key_resumed() -> list[Figure]:
     """The key is refused, and when it is accepted again a person says so."""
     with world() as here:
-        begin = _begin(here, {"from": BEFORE, "to": BEFORE + AWAY, "accepted_keys": []})
-        end = begin + AWAY
+        end = BEFORE + AWAY_RESUMED
+        begin = _begin(here, {"from": BEFORE, "to": end, "accepted_keys": []})
+        end = begin + AWAY_RESUMED
         sleep_until(end - 1)
-        seconds = _probes(here, begin, end - 1)
+        probes = _probes(here, begin, end - 1)
         sleep_until(end + 0.2)
         resume = here.stack.run("resume", "-m", "tasks", "gate", "resume")
         wait_until(lambda: resume.process.poll() is not None, 20, "gate resume")
         resumed = time.time()
         say(f"resumed {resumed - end:.1f} s after its end: {resume.output().strip()[:100]}")
         sleep_until(resumed + LOOKED_AT / 2)
-        return [*seconds, _back(here, resumed, BACK_RESUMED), *_ended(here)]
+        return [*probes, _back(here, resumed, BACK_RESUMED), *_ended(here)]
 
 
 def _begin(here: World, *entries: object) -> float:
