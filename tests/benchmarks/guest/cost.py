@@ -1,15 +1,20 @@
-"""What the gate costs where there is no limit: the program beside a copy of it without the gate."""
+"""What the gate costs where there is no limit: the program beside a copy of it without the gate.
+
+Both run at the same time, each on a stack of its own: what else the machine does hits both alike.
+Where each waits for the processor, the one that needs more of it for a job ends fewer jobs.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.guest.figures import Figure, least, most
@@ -18,9 +23,9 @@ from worker.stack import ROOT
 
 #: What a copy needs of the repository.
 NEEDED = ("config", "tasks", "worker", "tests")
-#: Pairs of runs, the order changed from pair to pair: the machine is not the same all the time.
-PAIRS = 5
-#: Seconds for one run.
+#: How often both are started anew: where a process comes to run is chance, too.
+STARTS = 3
+#: Seconds until one is warm, and until it has measured.
 LONGEST = 180.0
 #: At least so much of the throughput is left; so many steps more for each job.
 LEFT, STEPS = 0.95, 1.0
@@ -33,29 +38,31 @@ Turn.after_call = lambda self, headers: None
 Turn.told = lambda self, failure=None: Told()
 """
 
+Windows = list[dict[str, float]]
+
 
 def cost() -> list[Figure]:
     """Throughput and steps with the gate and without."""
+    pairs: list[tuple[dict[str, float], dict[str, float]]] = []
     with tempfile.TemporaryDirectory(prefix="guest-") as folder:
-        without = copy_without_gate(Path(folder) / "without")
-        with_gate = copied(Path(folder) / "with")
-        pairs = []
-        for number in range(PAIRS):
-            order = (with_gate, without) if number % 2 else (without, with_gate)
-            readings = {place: _measure(place) for place in order}
-            pairs.append((readings[with_gate], readings[without]))
-            one, other = pairs[-1]
-            say(f"with {_words(one)}; without {_words(other)}")
-    left = statistics.median(one["rate"] / other["rate"] for one, other in pairs)
-    steps = statistics.median(one["steps"] - other["steps"] for one, other in pairs)
-    time = statistics.median(one["processor_ms"] / other["processor_ms"] for one, other in pairs)
-    rates = [statistics.median(pair[n]["rate"] for pair in pairs) for n in (0, 1)]
+        places = copied(Path(folder) / "with"), copy_without_gate(Path(folder) / "without")
+        for _ in range(STARTS):
+            windows = side_by_side(places)
+            pairs += zip(*windows, strict=True)
+            say("; ".join(map(_words, windows)))
+
+    def median(name: str, which: int) -> float:
+        return statistics.median(pair[which][name] for pair in pairs)
+
+    def compared(name: str) -> float:
+        return statistics.median(one[name] / other[name] for one, other in pairs)
+
     return [
-        least("throughput with the gate, of that without", left, LEFT, "{:.1%}"),
-        most("more Redis steps a job", steps, STEPS, "{:.2f}"),
-        most("processor time a job, of that without", time, unit="{:.1%}"),
-        least("jobs a second with the gate", rates[0]),
-        least("jobs a second without", rates[1]),
+        least("throughput with the gate, of that without", compared("rate"), LEFT, "{:.1%}"),
+        most("more Redis steps a job", median("steps", 0) - median("steps", 1), STEPS, "{:.2f}"),
+        most("processor time a job, of that without", compared("processor_ms"), unit="{:.1%}"),
+        least("jobs a second with the gate, side by side", median("rate", 0)),
+        least("jobs a second without, side by side", median("rate", 1)),
     ]
 
 
@@ -77,30 +84,53 @@ def copy_without_gate(to: Path) -> Path:
     return to
 
 
-def _measure(place: Path) -> Mapping[str, float]:
-    """Run the throughput in a copy. Raises `RuntimeError` with its words if that fails."""
-    run = subprocess.Popen(
+def side_by_side(places: Sequence[Path]) -> list[Windows]:
+    """Measure the throughput in each of the copies, in all at the same time.
+
+    Raises:
+        RuntimeError: one did not measure, with its words, or not in time.
+    """
+    runs = [_started(place) for place in places]
+    try:
+        for run in runs:
+            assert run.stdout
+            ready, _, _ = select.select([run.stdout], [], [], LONGEST)
+            if not ready or run.stdout.readline() != "warm\n":
+                raise RuntimeError(f"no throughput in {LONGEST:g} s, exit code {run.poll()}")
+        for run in runs:
+            assert run.stdin
+            run.stdin.write("go\n")
+            run.stdin.flush()
+        return [_found(run) for run in runs]
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"no throughput within {LONGEST:g} s") from None
+    finally:
+        for run in runs:
+            if run.poll() is None:
+                run.terminate()  # its parts end with it
+            run.wait(30)
+
+
+def _started(place: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.guest.throughput"],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(place)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        output, problems = run.communicate(timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        run.terminate()  # so that its stack ends with it
-        run.wait(30)
-        raise RuntimeError(f"no throughput within {LONGEST:g} s") from None
+
+
+def _found(run: subprocess.Popen[str]) -> Windows:
+    output, _ = run.communicate(timeout=LONGEST)
     if run.returncode != 0:
-        raise RuntimeError(f"the throughput was not measured:\n{problems[-2_000:]}")
-    found: Mapping[str, float] = json.loads(output.splitlines()[-1])
+        raise RuntimeError(f"the throughput was not measured, exit code {run.returncode}")
+    found: Windows = json.loads(output.splitlines()[-1])
     return found
 
 
-def _words(found: Mapping[str, float]) -> str:
-    return (
-        f"{found['rate']:.0f} jobs/s, {found['steps']:.2f} steps, "
-        f"{found['processor_ms']:.2f} ms a job"
-    )
+def _words(windows: Windows) -> str:
+    rates = " ".join(f"{each['rate']:.0f}" for each in windows)
+    processor = statistics.median(each["processor_ms"] for each in windows)
+    return f"{rates} jobs/s, {processor:.2f} ms a job"

@@ -1,12 +1,15 @@
-"""How many jobs a second four workers end, and what each costs: prints JSON.
+"""How many jobs a second four workers end, and what each costs: prints JSON, a reading a window.
 
 `python -m tests.benchmarks.guest.throughput`, run from the program's folder or from a copy of it.
+It says `warm` and waits for a line before it measures, so that two can do so at the same time.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +20,8 @@ from tests.chaos.gauges import processor_seconds
 
 #: So many jobs wait at the beginning; those that are left at the end are not needed.
 JOBS = 40_000
-#: Seconds until all workers are warm, and those that are measured.
-WARM, MEASURED = 3.0, 10.0
+#: Seconds until all workers are warm, then how many windows of how many seconds are measured.
+WARM, WINDOWS, SECONDS = 3.0, 12, 4.0
 
 
 class Reading(NamedTuple):
@@ -40,8 +43,8 @@ def read(here: World, client: Any) -> Reading:
     return Reading(time.monotonic(), here.sandbox.wait_for_effects(0, "create"), steps, used)
 
 
-def measure() -> dict[str, float]:
-    """Jobs a second, Redis steps for each, milliseconds of processor time for each.
+def measure() -> list[dict[str, float]]:
+    """For each window jobs a second, Redis steps and milliseconds of processor time a job.
 
     Raises:
         RuntimeError: the jobs were over before the time was.
@@ -51,14 +54,22 @@ def measure() -> dict[str, float]:
         here.enqueue(JOBS)
         here.start_workers()
         time.sleep(WARM)
+        print("warm", flush=True)
+        sys.stdin.readline()
         assert here.stack.redis is not None
         with redis.Redis.from_url(here.stack.redis.url, decode_responses=True) as client:
-            before = read(here, client)
-            time.sleep(MEASURED)
-            after = read(here, client)
-        if after.created >= JOBS - 1_000:
+            began, readings = time.monotonic(), [read(here, client)]
+            for number in range(1, WINDOWS + 1):
+                time.sleep(max(began + number * SECONDS - time.monotonic(), 0.0))
+                readings.append(read(here, client))
+        if readings[-1].created >= JOBS - 1_000:
             raise RuntimeError(f"{JOBS} jobs are too few for this machine")
-    created = after.created - before.created
+    return [of_window(*pair) for pair in pairwise(readings)]
+
+
+def of_window(before: Reading, after: Reading) -> dict[str, float]:
+    """What happened between two readings."""
+    created = max(after.created - before.created, 1)
     return {
         "rate": created / (after.at - before.at),
         "steps": (after.steps - before.steps) / created,
