@@ -61,22 +61,21 @@ def _run(entries: list[dict[str, Any]], spans: Sequence[Span], refused: float) -
 
 def _figures(here: World, began: float, spans: Sequence[Span], refused: float) -> list[Figure]:
     seconds = here.seconds(0)
-    allowed = used = calls = refusals = 0
+    allowed = used = 0
     for start, end, limit in spans:
         span = began + start, began + end
         counted = total(seconds, *span, "200")
         say(f"{limit} a second allowed: {curve(seconds, *span)}")
         allowed += limit * whole_seconds(*span)
         used += counted
-        calls += total(seconds, *span)
-        refusals += total(seconds, *span, "429")
-    all_refused = sum(each.get("429", 0) for each in seconds.values())
+    calls, refusals = (
+        sum(each.get(what, 0) for each in seconds.values()) for what in ("calls", "429")
+    )
     attempts = [job.attempts for job in here.records() if job.state == "SUCCESS"]
     more = sum(job.attempts > 0 for job in here.records() if job.state in ("PENDING", "RETRY"))
     return [
         least("used of what is allowed", used / allowed, USED, "{:.1%}"),
-        most("calls refused", refusals / max(calls, 1), refused, "{:.2%}"),
-        most("refused from the first second on, calls", all_refused),
+        most("calls refused, from the first second on", refusals / calls, refused, "{:.2%}"),
         most("jobs with an attempt used up", sum(n != 1 for n in attempts) + more, 0),
         most("jobs failed", here.failed(), 0),
     ]
