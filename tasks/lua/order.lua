@@ -7,6 +7,8 @@
 local ORDER = KEYS[1] .. 'order'
 -- Of so many jobs one is bulk, if there are both.
 local BULK_SHARE = 10
+-- So many jobs of a tenant that comes anew go before others, who have had their turns.
+local CREDIT = 20
 -- Those with the same number go in the order in which they came: parts of one, within a number's
 -- precision up to a million jobs of each tenant.
 local COME = 1e-9
@@ -27,10 +29,11 @@ local function line_up(id, how, seen)
     number = tonumber(redis.call('HGET', numbers, 'served') or 0)
     if how == 'new' then
       local tenant = 'of ' .. (seen[3] or seen[4] or '')
-      number = math.max(number, tonumber(redis.call('HGET', numbers, tenant) or -1) + 1)
+      local last = tonumber(redis.call('HGET', numbers, tenant) or nil)
+      number = math.max(number - CREDIT, last and last + 1 or -math.huge)
       redis.call('HSET', numbers, tenant, number)
     else
-      number = number - 0.5
+      number = number - CREDIT - 0.5
     end
     number = number + redis.call('HINCRBY', numbers, 'came', 1) * COME
   end
@@ -93,11 +96,10 @@ local function serve(account, most, most_bulk, take)
       take(id, tonumber(was[1] or nil) or 0)
       taken = taken + 1
       before_bulk = priority == 'bulk' and 0 or before_bulk + 1
-      if number > -1 then
-        served[priority] = math.floor(number + 0.5)
-        local numbers, tenant = lines[priority] .. ':numbers', 'of ' .. (was[2] or was[3] or '')
-        if tonumber(redis.call('HGET', numbers, tenant) or nil) == served[priority] then redis.call('HDEL', numbers, tenant) end
-      end
+      local numbers, tenant = lines[priority] .. ':numbers', 'of ' .. (was[2] or was[3] or '')
+      number = math.floor(number + 0.5)
+      served[priority] = math.max(served[priority] or tonumber(redis.call('HGET', numbers, 'served') or 0), number)
+      if tonumber(redis.call('HGET', numbers, tenant) or nil) == number then redis.call('HDEL', numbers, tenant) end
     end
   end
   for priority, line in pairs(lines) do

@@ -92,10 +92,21 @@ def test_tenants_take_turns(line: Line) -> None:
     line.add("small", *names("b", 3), priority="bulk")
     line.add("other", *names("c", 2), priority="bulk")
     assert line.all()[:8] == [
-        *("small/b0", "other/c0", "large/a10"),
-        *("small/b1", "other/c1", "large/a11"),
-        *("small/b2", "large/a12"),
+        *("small/b0", "other/c0", "small/b1", "other/c1", "small/b2"),
+        *("large/a10", "large/a11", "large/a12"),
     ]
+
+
+def test_who_comes_anew_has_a_few_turns_before_others(line: Line) -> None:
+    line.add("large", *names("a", 150), priority="bulk")
+    for _ in range(60):
+        line.take()
+    line.add("small", *names("b", 40), priority="bulk")
+    tenants = [name.split("/")[0] for name in line.all()]
+    assert tenants[:20] == ["small"] * 20
+    assert tenants[22:50:2] in (["small"] * 14, ["large"] * 14)
+    assert tenants[23:50:2] in (["small"] * 14, ["large"] * 14)
+    assert tenants[22:50].count("small") == 14
 
 
 def test_a_group_is_a_tenant_whatever_its_apps(line: Line) -> None:
@@ -211,5 +222,5 @@ def test_bulk_fills_more_of_it_where_more_is_done(roomy: Callable[..., Line]) ->
     seconds, _ = gate.time()
     gate.hset("webhooks:gate:default", mapping={"second": seconds, "last": 800, "count": 10})
     line.add("shop", *names("a", 600), priority="bulk")
-    assert line.store.counts()[PUBLISHED] == 200
-    assert line.store.counts()[WAITING] == 400
+    assert line.store.counts()[PUBLISHED] == 160
+    assert line.store.counts()[WAITING] == 440
