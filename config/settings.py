@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.connection import parse_url
 
+from config.accounts import DEFAULT, Account, Credentials, MissingVariable, read_accounts
 from config.redis_url import celery_backend, celery_broker, read_sentinels
 
 #: The units of a rate.
@@ -132,11 +133,16 @@ def _calls_a_second(value: object) -> object:
     return calls / SECONDS_OF[unit]
 
 
+def _accounts(value: object) -> object:
+    return read_accounts(value, rate=_calls_a_second)
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
 CallsASecond = Annotated[float, BeforeValidator(_calls_a_second)]
+Accounts = Annotated[Mapping[str, Account], NoDecode, BeforeValidator(_accounts)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_checked_redis_url)]
@@ -171,6 +177,9 @@ class Settings(BaseSettings):
     # CometChat's Management API
     cometchat_key: OptionalSecret = None
     cometchat_secret: OptionalSecret = None
+    cometchat_old_key: OptionalSecret = None
+    cometchat_old_secret: OptionalSecret = None
+    cometchat_accounts: Accounts = {}
     cometchat_base_url: BaseUrl = "https://apimgmt.cometchat.io"
     cometchat_connect_timeout: Seconds = 5.0
     cometchat_read_timeout: Seconds = 15.0
@@ -222,6 +231,50 @@ class Settings(BaseSettings):
     def result_backend(self) -> str:
         """The result backend's URL, as Celery takes it."""
         return self.backend[0]
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The names of all accounts, the default one first."""
+        return (DEFAULT, *sorted(self.cometchat_accounts))
+
+    def rate_limit(self, account: str) -> float:
+        """Calls a second that an account may make at most, 0 for no end."""
+        other = self.cometchat_accounts.get(account)
+        limit = None if other is None else other.rate_limit
+        return self.cometchat_rate_limit if limit is None else limit
+
+    def credentials(self, account: str) -> tuple[Credentials, ...]:
+        """An account's pairs of key and secret, the newer first. Raises `SettingsError`."""
+        if account != DEFAULT:
+            try:
+                return self.cometchat_accounts[account].credentials()
+            except KeyError:
+                problem = f"has no account {account!r}"
+            except MissingVariable as missing:
+                problem = f"{account}: {missing}"
+            raise SettingsError([("COMETCHAT_ACCOUNTS", problem)])
+        old = {"cometchat_old_key", "cometchat_old_secret"}
+        given = {name for name in old if getattr(self, name)}
+        self.require("cometchat_key", "cometchat_secret", *(old if given else ()))
+        pairs = (
+            (self.cometchat_key, self.cometchat_secret),
+            (self.cometchat_old_key, self.cometchat_old_secret),
+        )
+        return tuple(Credentials(key, secret) for key, secret in pairs if key and secret)
+
+    def require_credentials(self) -> None:
+        """Raise `SettingsError` unless every account has its pair; where there are others, the
+        default one need not have any.
+        """
+        problems: list[str] = []
+        without = self.cometchat_accounts and not (self.cometchat_key or self.cometchat_secret)
+        for account in self.accounts[1:] if without else self.accounts:
+            try:
+                self.credentials(account)
+            except SettingsError as error:
+                problems += error.problems
+        if problems:
+            raise SettingsError([tuple(one.split(": ", 1)) for one in problems])  # type: ignore[misc]
 
     def require(self, *names: str) -> None:
         """Raise `SettingsError` naming each of these settings that is not set."""

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
-from config.settings import Durability
+from config.settings import Durability, get_settings
 from tasks.errors import InvalidInput
 from tasks.record import OnExisting, Priority
-
-#: The accounts whose jobs this worker runs.
-ACCOUNTS = frozenset({"default"})
 
 #: Seconds; a time beyond is a mistake, such as milliseconds.
 FARTHEST = 10 * 366 * 86_400
@@ -53,8 +50,8 @@ class Asked:
             problems["durability"] = f"must be one of: {', '.join(get_args(Durability))}"
         if webhook_version not in (2, None) or isinstance(webhook_version, bool):
             problems["webhook_version"] = "must be 2, or None for legacy"
-        if account not in ACCOUNTS:
-            problems["account"] = f"must be one of: {', '.join(sorted(ACCOUNTS))}"
+        if account not in (known := get_settings().accounts):
+            problems["account"] = f"must be one of: {', '.join(known)}"
         if on_existing not in get_args(OnExisting):
             problems["on_existing"] = f"must be one of: {', '.join(get_args(OnExisting))}"
         if priority not in get_args(Priority):

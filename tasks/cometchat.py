@@ -16,8 +16,10 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from config import __version__
+from config.accounts import Credentials
 from tasks import answers
 from tasks.answers import Subject, WebhookFound, sentence
+from tasks.credentials import Pairs
 from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable, InvalidInput
 from tasks.transport import NoAnswer, Transport
 from tasks.webhook import Webhook
@@ -31,6 +33,9 @@ HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": f"cometchat-webhook-worker/{__version__}",
 }
+
+#: Statuses that may mean the credentials.
+REFUSE_CREDENTIALS = frozenset({401, 403})
 
 Read = TypeVar("Read")
 
@@ -69,8 +74,8 @@ class CometChat:
 
     Args:
         base_url: such as https://apimgmt.cometchat.io.
-        key: the header `key`, from CometChat's sales.
-        secret: the header `secret`.
+        credentials: pairs for the headers `key` (from CometChat's sales) and `secret`, the newer
+            first. Another one is tried where one is refused, which is then left alone for a while.
         connect_timeout: seconds for connecting, TLS included.
         read_timeout: seconds in which an answer must go on. A whole call, from connecting to the
             last byte, takes no longer than both together.
@@ -84,19 +89,18 @@ class CometChat:
     def __init__(
         self,
         base_url: str,
-        key: SecretStr,
-        secret: SecretStr,
-        *,
+        *credentials: Credentials,
         connect_timeout: float,
         read_timeout: float,
         pool_size: int = 64,
         max_answer_bytes: int = 1024 * 1024,
     ) -> None:
-        for name, value in (("COMETCHAT_KEY", key), ("COMETCHAT_SECRET", secret)):
-            if not _fits_a_header(value):
-                problem = "must be printable ASCII without spaces around it"
-                raise InvalidInput(f"{name} {problem}", {name: problem})
-        self._credentials = {"key": key, "secret": secret}
+        for pair in credentials:
+            for name, value in (("key", pair.key), ("secret", pair.secret)):
+                if not _fits_a_header(value):
+                    problem = "must be printable ASCII without spaces around it"
+                    raise InvalidInput(f"The API's {name} {problem}", {name: problem})
+        self._pairs = Pairs(credentials)
         self._guard: Guard | None = None
         self._transport = Transport(
             base_url,
@@ -207,9 +211,13 @@ class CometChat:
         **options: Unpack[Options],
     ) -> Read:
         """Make one call and `read` its parsed answer; None from `read` means "not understood"."""
-        if self._guard is not None and (left := self._guard.before_call()) is not None:
-            options["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
-        outcome = self._ask(method, subject, read, fields, **options)
+        for pair in self._pairs.in_order():
+            if self._guard is not None and (left := self._guard.before_call()) is not None:
+                options["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
+            outcome = self._ask(pair, method, subject, read, fields, **options)
+            if not (isinstance(outcome, AccountRejected) and outcome.status in REFUSE_CREDENTIALS):
+                break
+            self._pairs.refused(pair)
         # Raised here, where no local variable holds an answer, which might repeat a secret.
         if isinstance(outcome, ApiFailure):
             raise outcome
@@ -217,13 +225,14 @@ class CometChat:
 
     def _ask(
         self,
+        pair: Credentials,
         method: str,
         subject: Subject,
         read: Callable[[Any], Read | None],
         fields: Mapping[str, Any] | None,
         **options: Unpack[Options],
     ) -> Read | ApiFailure:
-        headers: dict[str, str | SecretStr] = {**self._credentials, **HEADERS}
+        headers: dict[str, str | SecretStr] = {"key": pair.key, "secret": pair.secret, **HEADERS}
         if (version := options["version"]) is not None:
             headers["X-Webhook-Version"] = str(version)
         if fields is not None:
@@ -243,7 +252,7 @@ class CometChat:
             result = read(answers.parse(got.body))
             if result is not None:
                 return result
-        secrets = [*self._credentials.values()]
+        secrets = self._pairs.secrets()
         secrets += [value for value in (fields or {}).values() if isinstance(value, SecretStr)]
         return answers.failure(
             got.status, got.headers, got.body, now=time.time(), subject=subject, secrets=secrets

@@ -18,10 +18,10 @@ import structlog
 from celery import Task
 from celery.exceptions import Ignore, Retry
 
-from config.celery_app import CONCURRENCY, app
+from config.celery_app import app
 from config.settings import get_settings
 from tasks.backoff import RetryPolicy
-from tasks.cometchat import CometChat
+from tasks.clients import get_api
 from tasks.deadline import Deadline
 from tasks.ensure import ensure
 from tasks.errors import (
@@ -78,7 +78,9 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         way.check()
         refuse_if_workers_die(job)
         check = partial(check_current, store, job, started)
-        result = ensure(get_api().guarded(way), job, before_call=check, progress=progress)
+        result = ensure(
+            get_api(job.account).guarded(way), job, before_call=check, progress=progress
+        )
     except StoreUnavailable:
         raise  # nothing can be reported either: the lease ends, and the job runs again
     except Superseded:
@@ -286,22 +288,6 @@ def log_fields(job: JobRecord, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The one log line of an attempt."""
     shown = {key: entry[key] for key in LOGGED if key in entry}
     return {"job": job.id, "app": job.app_id, "webhook": job.webhook_id, **shown}
-
-
-@lru_cache(maxsize=1)
-def get_api() -> CometChat:
-    """The process's client, its pool as large as the worker's concurrency."""
-    settings = get_settings()
-    settings.require("cometchat_key", "cometchat_secret")
-    assert settings.cometchat_key and settings.cometchat_secret  # noqa: S101  for the type checker
-    return CometChat(
-        settings.cometchat_base_url,
-        settings.cometchat_key,
-        settings.cometchat_secret,
-        connect_timeout=settings.cometchat_connect_timeout,
-        read_timeout=settings.cometchat_read_timeout,
-        pool_size=app.conf.worker_concurrency or CONCURRENCY,
-    )
 
 
 @lru_cache(maxsize=1)

@@ -149,6 +149,13 @@ class AccountRejected(ApiFailure):
     account_wide = True
 
 
+class AccountUnknown(ApiFailure):
+    """This worker has no credentials for the job's account; another may. Nothing was called."""
+
+    transient = True
+    account_wide = True
+
+
 class AppNotFound(ApiFailure):
     """The app is unknown to the API; it may be seconds old."""
 

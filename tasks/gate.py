@@ -30,6 +30,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from tasks.errors import (
@@ -55,7 +56,7 @@ HEARD: Final[Mapping[type[ApiFailure], str]] = {
 
 
 class Limits(NamedTuple):
-    """What the settings say of a gate.
+    """What the settings say of the gates.
 
     Args:
         rate: calls a second, 0 for as many as the API allows.
@@ -66,11 +67,12 @@ class Limits(NamedTuple):
     rate: float = 0.0
     share: float = 1.0
     probe_seconds: float = 30.0
+    #: Of the accounts for which it is another than `rate`.
+    rates: Mapping[str, float] = MappingProxyType({})
 
-    @property
-    def most(self) -> float:
-        """Calls a second that this program may make, 0 for no end."""
-        return self.rate * self.share
+    def most(self, account: str) -> float:
+        """Calls a second that this program may make of an account, 0 for no end."""
+        return self.rates.get(account, self.rate) * self.share
 
 
 class Told(NamedTuple):
@@ -124,8 +126,8 @@ class Gate:
 
     def ask(self, account: str) -> float:
         """Take the next turn for a call; the seconds until it comes. Raises `Held`."""
-        most, _, probe = self.limits.most, self.limits.share, self.limits.probe_seconds
-        turn, *_ = self._step("gate_ask", account, most, probe)
+        limits = self.limits
+        turn, *_ = self._step("gate_ask", account, limits.most(account), limits.probe_seconds)
         if float(turn) < 0:
             raise Held
         return float(turn)
@@ -140,7 +142,7 @@ class Gate:
 
     def look(self, account: str) -> GateState:
         """How the gate stands."""
-        answer = self._step("gate_look", account, self.limits.most)
+        answer = self._step("gate_look", account, self.limits.most(account))
         now, why, again, rate, used, interactive, bulk, *flat = answer
         return GateState(
             account=account,
@@ -153,11 +155,12 @@ class Gate:
             fields=dict(zip(flat[::2], flat[1::2], strict=True)),
         )
 
-    def args(self, told: Told) -> tuple[str | float, ...]:
-        """What `finish` and `reschedule` pass on to the gate."""
+    def args(self, account: str, told: Told) -> tuple[str | float, ...]:
+        """What `finish` and `reschedule` pass on to an account's gate."""
         of = told.announced or Announced(-1, -1, -1, -1)
         wait = -1.0 if told.wait is None else told.wait
-        return (told.what, wait, *of, self.limits.most, *self.limits[1:])
+        limits = self.limits
+        return (told.what, wait, *of, limits.most(account), limits.share, limits.probe_seconds)
 
 
 class Turn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,8 +23,14 @@ _ADVICE: Final[Mapping[Closed, str]] = {
 }
 
 
-def describe(state: GateState, counts: Mapping[str, int]) -> str:
-    """A line for the rate, one for what has closed it, one for who waits."""
+def describe(states: Sequence[GateState], counts: Mapping[str, int]) -> str:
+    """For each gate a line for the rate and one for what has closed it; then who waits in all."""
+    waiting = counts["waiting"] + counts["published"]
+    jobs = f"Jobs: {waiting} wait, {counts['running']} run, {counts['failed']} failed"
+    return "\n".join([line for state in states for line in _lines(state)] + [jobs])
+
+
+def _lines(state: GateState) -> list[str]:
     limit = "no limit known" if state.allowed is None else f"{state.allowed:.1f} calls a second"
     lines = [f"Account {state.account}: {limit}, {state.used:.0f} answered in the last second"]
     if state.closed:
@@ -34,17 +40,18 @@ def describe(state: GateState, counts: Mapping[str, int]) -> str:
             lines.append(f"What to do: {_ADVICE[state.closed]}")
     else:
         lines.append("Open")
-    waiting = counts["waiting"] + counts["published"]
-    due = ", ".join(f"{count} {priority}" for priority, count in state.waiting.items() if count)
-    lines.append(
-        f"Jobs: {waiting} wait{f' ({due} for their turn)' if due else ''}, "
-        f"{counts['running']} run, {counts['failed']} failed"
-    )
-    return "\n".join(lines)
+    if any(state.waiting.values()):
+        due = ", ".join(f"{count} {priority}" for priority, count in state.waiting.items())
+        lines.append(f"Due, and waiting for their turn: {due}")
+    return lines
 
 
-def values(state: GateState, counts: Mapping[str, int]) -> dict[str, Any]:
+def values(states: Sequence[GateState], counts: Mapping[str, int]) -> dict[str, Any]:
     """The same for a program; instants are unix seconds, rates calls a second."""
+    return {"accounts": [_values(state) for state in states], "jobs": dict(counts)}
+
+
+def _values(state: GateState) -> dict[str, Any]:
     return {
         "account": state.account,
         "allowed": None if state.allowed is None else round(state.allowed, 3),
@@ -56,7 +63,6 @@ def values(state: GateState, counts: Mapping[str, int]) -> dict[str, Any]:
         "last_success": state.instant("ok_at"),
         "last_429": state.instant("learnt_at"),
         "waiting": dict(state.waiting),
-        "jobs": dict(counts),
     }
 
 

@@ -44,10 +44,11 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import SecretStr
 
+from config.accounts import DEFAULT
 from config.settings import Durability
 from tasks.errors import JobNotFound
 from tasks.gate import Gate, Limits, Told
-from tasks.record import ACCOUNT, Added, Due, JobRecord, NewJob, Rescheduled, is_known, read_all
+from tasks.record import Added, Due, JobRecord, NewJob, Rescheduled, is_known, read_all
 from tasks.redis import Connection
 from tasks.states import PLACES
 
@@ -84,6 +85,7 @@ class JobStore:
         result_ttl: seconds that the record of an ended job is kept.
         patience: seconds during which a step that meets no Redis is tried again.
         limits: of the gate that each account's jobs pass.
+        accounts: those whose jobs are published from here.
 
     Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write.
     """
@@ -96,6 +98,7 @@ class JobStore:
         result_ttl: int,
         patience: float,
         limits: Limits = Limits(),  # noqa: B008  it is immutable
+        accounts: Sequence[str] = (DEFAULT,),
     ) -> None:
         self._connection = Connection(url, prefix=PREFIX, patience=patience)
         self._redis = self._connection.redis
@@ -105,6 +108,7 @@ class JobStore:
         self.server_facts, self.require = self._connection.server_facts, self._connection.require
         self._pipe_size = pipe_size
         self._result_ttl = result_ttl
+        self._accounts = tuple(accounts)
         #: What the jobs of an account share.
         self.gate = Gate(self._connection, limits)
 
@@ -117,7 +121,8 @@ class JobStore:
         or DAMAGED (it exists, and is left as it is). And whether all of them are as durable as
         asked; they are recorded either way.
         """
-        most = self.gate.limits.most
+        limits = self.gate.limits
+        most = json.dumps({account: limits.most(account) for account in {j.account for j in jobs}})
         options = self._pipe_size, HINT_SECONDS, int(durability != "memory"), most
         fields = [[field for job in some for field in job.fields()] for some in slices(jobs)]
         calls = [[*options, *flat] for flat in fields]
@@ -231,7 +236,8 @@ class JobStore:
         Nothing if it is not due, somebody else has it, or its account's gate lets none through.
         """
         limits = self.gate.limits
-        passing = limits.most, limits.probe_seconds
+        others = [part for account in limits.rates for part in (account, limits.most(account))]
+        passing = limits.most(""), limits.probe_seconds, *others
         flat = self._step("claim", job_id, worker, token, LEASE_SECONDS, *passing)
         if not flat:
             return None
@@ -263,7 +269,7 @@ class JobStore:
         """End a job, and tell its account's gate; False if stale, and nothing was changed."""
         texts = [json.dumps(part) if part else "" for part in (result, error, entry)]
         fence = record.id, record.attempt, record.token, state
-        rest = self._result_ttl, int(outcome_unknown), *self.gate.args(told)
+        rest = self._result_ttl, int(outcome_unknown), *self.gate.args(record.account, told)
         return bool(self._step("finish", *fence, *texts, *rest))
 
     def reschedule(
@@ -286,7 +292,7 @@ class JobStore:
         flags = int(outcome_unknown), int(not uses_attempt), holds
         texts = json.dumps(error) if error else "", json.dumps(entry)
         fence = record.id, record.attempt, record.token, delay
-        rest = *flags, *texts, self._result_ttl, *self.gate.args(told)
+        rest = *flags, *texts, self._result_ttl, *self.gate.args(record.account, told)
         answer = self._step("reschedule", *fence, *rest)
         return Rescheduled(*answer) if answer else None
 
@@ -297,7 +303,8 @@ class JobStore:
     def take_due(self, *, queued: int) -> Due:
         """What to publish now, given how many messages are in the queue."""
         options = self._pipe_size, HINT_SECONDS, queued, STEP_LIMIT, self._result_ttl
-        passing = ACCOUNT, self.gate.limits.most
+        most = self.gate.limits.most
+        passing = [part for account in self._accounts for part in (account, most(account))]
         ids, attempts, next_due = self._step("take_due", *options, *passing)
         none_waits = float(next_due) < 0
         return Due(list(zip(ids, attempts, strict=True)), None if none_waits else float(next_due))

@@ -17,9 +17,6 @@ log = logging.getLogger("tasks")
 #: The namespace of job ids; changing it would make every webhook a new job.
 JOB_NAMESPACE: Final = uuid.UUID("6f1f3a43-2f0b-5d0a-9d52-7a1f6e0c9b11")
 
-#: The account whose key and secret are COMETCHAT_KEY and COMETCHAT_SECRET.
-ACCOUNT: Final = "default"
-
 #: The latest layout of records that this version knows; `lua/prelude.lua` has it, too. A job that
 #: asks for what an older worker would not do has 2, all others have 1.
 VERSION: Final = 2

@@ -28,5 +28,9 @@ def get_store(patience: float = PRODUCER_PATIENCE) -> JobStore:
             rate=settings.cometchat_rate_limit,
             share=settings.cometchat_rate_share,
             probe_seconds=settings.gate_probe_seconds,
+            rates={
+                account: settings.rate_limit(account) for account in settings.cometchat_accounts
+            },
         ),
+        accounts=settings.accounts,
     )

@@ -16,10 +16,11 @@ from typing import Any
 import kombu.pools
 import pytest
 
+from config.accounts import DEFAULT as ACCOUNT
 from config.settings import get_settings
-from tasks.create_webhook import get_api, get_policy
+from tasks.clients import get_api
+from tasks.create_webhook import get_policy
 from tasks.jobs import JobStore
-from tasks.record import ACCOUNT
 from tasks.sealing import get_sealer
 from tasks.store import get_store
 from worker.sandbox import SandboxControl

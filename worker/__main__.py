@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 import click
 from cryptography.fernet import Fernet
 
+from config.accounts import DEFAULT
 from config.settings import Durability, Settings, SettingsError, get_settings
-from tasks.create_webhook import get_api
+from tasks.clients import get_api
 from tasks.errors import (
     ApiFailure,
     AppNotFound,
@@ -61,15 +63,17 @@ def findings() -> Iterator[Finding]:
         yield from (Finding("error", "settings", problem) for problem in error.problems)
         return
     try:
-        settings.require("cometchat_key", "cometchat_secret")
+        settings.require_credentials()
         yield Finding("ok", "settings", "complete")
     except SettingsError as error:
         yield from (Finding("error", "settings", problem) for problem in error.problems)
     if not settings.sealing_keys:
         yield Finding("warning", "SEALING_KEYS", "not set: webhooks with basic auth are refused")
     yield from _redis_findings(settings)
-    if settings.cometchat_key and settings.cometchat_secret:
-        yield _api_finding(settings)
+    for account in settings.accounts:
+        with suppress(SettingsError):  # which is told above
+            settings.credentials(account)
+            yield _api_finding(settings, account)
 
 
 def _redis_findings(settings: Settings) -> Iterator[Finding]:
@@ -107,14 +111,15 @@ def _durability_finding(durability: Durability, *, replicas: int) -> Finding:
     return Finding("error", about, "replicas: none follows this server; no job can be confirmed")
 
 
-def _api_finding(settings: Settings) -> Finding:
+def _api_finding(settings: Settings, account: str) -> Finding:
+    about = "API" if account == DEFAULT else f"API, account {account}"
     try:
-        get_api().list_webhooks(PROBE_APP, version=2)
+        get_api(account).list_webhooks(PROBE_APP, version=2)
     except AppNotFound:
         pass  # it knows us, and says that it does not know the app
     except (ApiFailure, InvalidInput) as error:
-        return Finding("error", "API", str(error))
-    return Finding("ok", "API", f"{settings.cometchat_base_url} answers and accepts the key")
+        return Finding("error", about, str(error))
+    return Finding("ok", about, f"{settings.cometchat_base_url} answers and accepts the key")
 
 
 if __name__ == "__main__":

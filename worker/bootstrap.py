@@ -54,7 +54,7 @@ def _on_setup_logging(**_: Any) -> None:
 def _on_worker_init(**_: Any) -> None:
     bound_arenas()
     try:
-        _settings.require("cometchat_key", "cometchat_secret")
+        _settings.require_credentials()
         # Those who enqueue would learn of it one by one. A Redis that is away may come back.
         with suppress(StoreUnavailable):
             get_store().require(_settings.enqueue_durability)

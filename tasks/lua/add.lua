@@ -6,12 +6,12 @@
 --   place of `expires_at`.
 -- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists'
 --   or 'damaged': it exists, and is left as it is.
-local size, most, published = tonumber(ARGV[1]), tonumber(ARGV[4]), redis.call('ZCARD', PUBLISHED)
+local size, most, published = tonumber(ARGV[1]), cjson.decode(ARGV[4]), redis.call('ZCARD', PUBLISHED)
 local left = {}
 -- Into the pipe, but no bulk job while others wait.
 local function goes_at_once(account, priority)
   if not left[account] then
-    local all, bulk = rooms(account, most, size, published)
+    local all, bulk = rooms(account, most[account], size, published)
     left[account] = {interactive = all, bulk = bulk}
   end
   local for_these = left[account]

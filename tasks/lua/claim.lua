@@ -1,6 +1,6 @@
 -- A worker takes a job that is due. Its attempt number fences off every older attempt.
 -- ARGV: id, worker, token of this delivery, lease seconds, calls a second that the settings allow (0
---   for no end), seconds between probes.
+--   for no end), seconds between probes, then accounts for which they allow others: name, calls.
 -- Returns the record, with `turn` (seconds until its call may be made) and `closed` (seconds of its
 -- life in which the gate was); or nothing if there is nothing to claim, or the gate lets none pass.
 local id, key = ARGV[1], record(ARGV[1])
@@ -24,8 +24,12 @@ end
 redis.call('ZREM', PUBLISHED, id)
 redis.call('ZREM', WAITING, id)
 if redis.call('EXISTS', key) == 0 then return false end
-local gate = gate_of(redis.call('HGET', key, 'account'))
-local turn = ask(gate, now, tonumber(ARGV[5]), tonumber(ARGV[6]))
+local account, most = redis.call('HGET', key, 'account'), ARGV[5]
+for i = 7, #ARGV, 2 do
+  if ARGV[i] == account then most = ARGV[i + 1] end
+end
+local gate = gate_of(account)
+local turn = ask(gate, now, tonumber(most), tonumber(ARGV[6]))
 note_closed(gate, now)
 keep_gate(gate)
 if not turn then

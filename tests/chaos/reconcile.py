@@ -23,6 +23,7 @@ from config.celery_app import app
 from config.settings import get_settings
 from tasks import create_webhook as task
 from tasks.backoff import RetryPolicy
+from tasks.clients import get_api
 from tasks.cometchat import CometChat
 from tasks.errors import ApiFailure
 from tasks.jobs import JobStore
@@ -72,7 +73,7 @@ def _play_out(plan: Plan, sandbox: SandboxControl, api: CometChat) -> Story:
     story = Story(plan, world, [])
     with pytest.MonkeyPatch.context() as patch, capture_logs() as logs:
         patch.setattr(task, "get_policy", lambda: policy)
-        patch.setattr(task, "get_api", lambda: world)
+        patch.setattr(task, "get_api", lambda account: world)
         for _ in range(len(plan.creates) + len(plan.reads) + 2):
             story.attempts.append(_attempt(job.id, world))
             if story.job.state in ENDED:
@@ -119,7 +120,7 @@ def ground() -> Iterator[tuple[SandboxControl, CometChat]]:
         stack.start_sandbox()
         use_environment(stack.env)
         with SandboxControl(stack.env["COMETCHAT_BASE_URL"]) as sandbox:
-            yield sandbox, task.get_api()
+            yield sandbox, get_api()
 
 
 def run_reconcile(examples: int, seed: int) -> int:

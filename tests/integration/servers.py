@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
+from config.accounts import Credentials
 from tasks.cometchat import CometChat
 from tasks.errors import ApiFailure
 from tasks.webhook import Webhook
@@ -132,7 +133,9 @@ class Stage:
     def api(self, where: Server | str, **options: Any) -> CometChat:
         url = where if isinstance(where, str) else where.url
         options = {**PATIENT, "pool_size": 8, **options}
-        self.clients.append(CometChat(url, SecretStr(KEY), SecretStr(SECRET), **options))
+        self.clients.append(
+            CometChat(url, Credentials(SecretStr(KEY), SecretStr(SECRET)), **options)
+        )
         return self.clients[-1]
 
 

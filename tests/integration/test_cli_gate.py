@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from config.accounts import DEFAULT as ACCOUNT
 from tasks.gate import Told
 from tasks.jobs import JobStore
-from tasks.record import ACCOUNT
 from tests.integration.commands import Run, environment_fixture, run_fixture
 from tests.integration.test_gate import back, break_api
 from tests.integration.test_jobs import add, claim, new_job
@@ -22,23 +22,25 @@ def test_it_shows_that_all_is_well(run: Run, store: JobStore) -> None:
         "Open",
         "Jobs: 1 wait, 0 run, 0 failed",
     ]
-    shown = run("gate", "--json").json
-    assert (shown["closed"], shown["allowed"], shown["jobs"]["published"]) == (None, None, 1)
+    told = run("gate", "--json").json
+    [shown] = told["accounts"]
+    assert (shown["closed"], shown["allowed"], told["jobs"]["published"]) == (None, None, 1)
 
 
 def test_it_shows_who_waits_for_a_turn(run: Run, store: JobStore) -> None:
     store.gate.pause(ACCOUNT, reason="maintenance")
     store.add([new_job("soon"), new_job("later", not_before=store.clock() + 60)])
     store.add([new_job(f"{number}", priority="bulk") for number in range(3)])
-    assert "Jobs: 5 wait (1 interactive, 3 bulk for their turn)" in run("gate").out
-    assert run("gate", "--json").json["waiting"] == {"interactive": 1, "bulk": 3}
+    out = run("gate").out
+    assert "Due, and waiting for their turn: 1 interactive, 3 bulk\nJobs: 5 wait" in out
+    assert run("gate", "--json").json["accounts"][0]["waiting"] == {"interactive": 1, "bulk": 3}
 
 
 def test_a_pause_with_a_reason_and_an_end(run: Run, store: JobStore) -> None:
     said = run("gate", "pause", "--reason", "maintenance", "--until", "+10m")
     assert "paused by a person (maintenance), until 20" in said.out
     assert store.claim(add(store), worker="w", token="t") is None
-    shown = run("gate", "--json").json
+    [shown] = run("gate", "--json").json["accounts"]
     assert (shown["closed"], shown["reason"]) == ("paused", "maintenance")
     assert shown["next_look"] == pytest.approx(store.clock() + 600, abs=5)
     run("gate", "pause", "--reason", "longer")
@@ -77,3 +79,16 @@ def test_a_mistake_pauses_nothing(
     assert said.code == 2
     assert words in said.err
     assert store.gate.look(ACCOUNT).closed == ""
+
+
+def test_each_account_has_its_own(
+    run: Run, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMETCHAT_ACCOUNTS", '{"eu": {"key_env": "EU_KEY", "secret_env": "EU"}}')
+    run("gate", "pause", "--account", "eu", "--reason", "maintenance")
+    out = run("gate").out
+    assert out.index("Account default") < out.index("Open\n") < out.index("Account eu")
+    assert out.index("Account eu") < out.index("paused by a person (maintenance)")
+    refused = run("gate", "resume", "--account", "us")
+    assert refused.code == 2 and "--account: must be one of: default, eu." in refused.err
+    assert "paused by a person" in run("gate", "resume", "--account", "eu").out

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 import config
+from config.accounts import Credentials
 from tasks.cometchat import CometChat
 from tasks.errors import (
     AccountRejected,
@@ -155,12 +156,11 @@ def test_a_key_that_fits_no_header_is_refused_unseen(key: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         CometChat(
             "https://a.example",
-            SecretStr(SECRET),
-            SecretStr(key),
+            Credentials(SecretStr(SECRET), SecretStr(key)),
             connect_timeout=1.0,
             read_timeout=1.0,
         )
-    assert str(refused.value) == "COMETCHAT_SECRET must be printable ASCII without spaces around it"
+    assert str(refused.value) == "The API's secret must be printable ASCII without spaces around it"
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from celery.result import AsyncResult
 
+from config.accounts import DEFAULT as ACCOUNT
 from config.celery_app import app as celery_app
 from tasks import Job, Webhook, enqueue_webhook, get_job
 from tasks.gate import GateState
-from tasks.record import ACCOUNT
 from tasks.store import get_store
 from tests.conftest import SentrySink, eventually
 from worker.sandbox import SandboxControl

@@ -10,10 +10,11 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from config.accounts import DEFAULT as ACCOUNT
 from tasks.gate import Held, Limits, Told
 from tasks.jobs import PUBLISHED, WAITING, JobStore
 from tasks.rate_headers import Announced
-from tasks.record import ACCOUNT, JobRecord
+from tasks.record import JobRecord
 from tests.conftest import eventually
 from tests.integration.test_jobs import add, added, claim, new_job, places
 

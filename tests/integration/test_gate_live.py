@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from config.accounts import DEFAULT as ACCOUNT
 from tasks import Job, Webhook, enqueue_webhook, enqueue_webhooks
-from tasks.record import ACCOUNT
 from tasks.store import get_store
 from tests.conftest import FAST, SentrySink, eventually, use_environment
 from tests.integration.test_gate_arithmetic import most_within

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from config.accounts import DEFAULT as ACCOUNT
 from tasks import InvalidInput, Job, JobConflict, Webhook, enqueue_webhook, enqueue_webhooks
 from tasks.actions import retry_job
-from tasks.record import ACCOUNT
 from tasks.store import get_store
 from tests.conftest import FAST, SentrySink, eventually, use_environment
 from worker.sandbox import SandboxControl

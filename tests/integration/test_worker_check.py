@@ -37,8 +37,8 @@ def test_all_is_well(stack: Stack, sandbox: SandboxControl) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("COMETCHAT_KEY", "schlüssel", "COMETCHAT_KEY must be printable ASCII"),
-        ("COMETCHAT_SECRET", "geheim\u200bnis", "COMETCHAT_SECRET must be printable ASCII"),
+        ("COMETCHAT_KEY", "schlüssel", "API: The API's key must be printable ASCII"),
+        ("COMETCHAT_SECRET", "geheim\u200bnis", "API: The API's secret must be printable ASCII"),
         ("COMETCHAT_SECRET", "wrong", "error   API: "),
         ("COMETCHAT_KEY", "", "COMETCHAT_KEY: is missing"),
         ("COMETCHAT_BASE_URL", "http://127.0.0.1:1", "error   API: "),

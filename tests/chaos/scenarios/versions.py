@@ -13,7 +13,7 @@ import redis
 from config.celery_app import app
 from config.settings import get_settings
 from tasks.actions import list_jobs, retry_job
-from tasks.create_webhook import get_api
+from tasks.clients import get_api
 from tasks.jobs import HINT_SECONDS, PREFIX
 from tasks.record import job_id
 from tasks.schedule import prune, retry_failed
