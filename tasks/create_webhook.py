@@ -75,7 +75,6 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     turn = Turn(store.gate, job.account, job.turn_in, sleep=leaving.wait)
     way, progress = Deadline(turn, job, started), Progress()
     try:
-        way.check()
         refuse_if_workers_die(job)
         check = partial(check_current, store, job, started)
         result = ensure(
