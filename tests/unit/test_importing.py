@@ -6,7 +6,8 @@ import json
 import pytest
 
 from tasks.errors import InvalidInput
-from tasks.importing import LINE_LIMIT, BadLine, Line, format_of, read_lines
+from tasks.import_lines import LINE_LIMIT
+from tasks.importing import BadLine, Line, format_of, read_lines
 
 GOOD = {"app_id": "shop", "id": "orders", "name": "Orders", "webhookURL": "https://x.example/"}
 HEADER = "app_id,id,name,webhookURL,username,password,enabled"
