@@ -147,12 +147,7 @@ class CometChat:
 
     def get_webhook(self, app_id: str, webhook_id: str, **options: Unpack[Options]) -> WebhookFound:
         """One webhook; raises WebhookNotFound if the app has none with this id."""
-
-        def asked_for(answer: Any) -> WebhookFound | None:
-            found = _one(answer)
-            return found if found and found["id"] == webhook_id else None
-
-        return self._call("GET", Subject(app_id, webhook_id), asked_for, **options)
+        return self._call("GET", Subject(app_id, webhook_id), _this(webhook_id), **options)
 
     def update_webhook(
         self, app_id: str, webhook_id: str, changes: Mapping[str, Any], **options: Unpack[Options]
@@ -165,7 +160,8 @@ class CometChat:
         fields = {name: value for name, value in changes.items() if name != "id"}
         if isinstance(fields.get("password"), str):
             fields["password"] = SecretStr(fields["password"])
-        return self._call("PUT", Subject(app_id, webhook_id), _one, fields, **options)
+        subject = Subject(app_id, webhook_id)
+        return self._call("PUT", subject, _this(webhook_id), fields, **options)
 
     def delete_webhook(self, app_id: str, webhook_id: str, **options: Unpack[Options]) -> None:
         """Delete a webhook; raises WebhookNotFound if the app has none with this id."""
@@ -287,6 +283,16 @@ def _json(fields: Mapping[str, Any]) -> SecretStr:
 def _one(answer: Any) -> WebhookFound | None:
     found = answers.webhooks_in(answer)
     return found[0] if found and len(found) == 1 else None
+
+
+def _this(webhook_id: str) -> Callable[[Any], WebhookFound | None]:
+    """What reads an answer that is about this webhook; one about another is not understood."""
+
+    def read(answer: Any) -> WebhookFound | None:
+        found = _one(answer)
+        return found if found and found["id"] == webhook_id else None
+
+    return read
 
 
 def _named(found: WebhookFound) -> dict[str, Any]:

@@ -224,6 +224,11 @@ class Webhook(BaseModel):
             body["username"] = self.username
         return body
 
+    def as_json(self) -> dict[str, Any]:
+        """All that `parse` needs to make this webhook again, but the password."""
+        triggers = {"triggers": list(self.triggers)} if self.triggers else {}
+        return {**self.wire(), **triggers}
+
 
 _WIRE_NAMES = {
     name: wire_name

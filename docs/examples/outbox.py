@@ -40,7 +40,7 @@ def sign_up(db: sqlite3.Connection, app_id: str, webhook: Webhook) -> None:
         db.execute("INSERT INTO shops (app_id) VALUES (?)", (app_id,))
         db.execute(
             "INSERT INTO webhook_outbox (app_id, webhook) VALUES (?, ?)",
-            (app_id, json.dumps(webhook.wire())),  # the password is not in it
+            (app_id, json.dumps(webhook.as_json())),  # the password is not in it
         )
 
 

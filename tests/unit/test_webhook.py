@@ -282,3 +282,10 @@ class TestTriggers:
     def test_as_many_and_as_long_as_may_be(self) -> None:
         longest = [f"{n:0>100}" for n in range(100)]
         assert Webhook.parse({**ORDERS, "triggers": longest}).triggers == tuple(longest)
+
+    def test_go_along_to_a_database_and_back(self) -> None:
+        webhook = Webhook.parse({**WITH_AUTH, "triggers": ["message_sent"]})
+        stored = json.loads(json.dumps(webhook.as_json()))
+        assert PASSWORD not in str(stored)
+        assert Webhook.parse({**stored, "password": PASSWORD}) == webhook
+        assert Webhook.parse(ORDERS).as_json() == Webhook.parse(ORDERS).wire()
