@@ -38,7 +38,7 @@ bench: install  ## import speed and enqueue latency, by durability too; the sand
 	$(BIN)/python -m tests.benchmarks.bench_durability
 	$(BIN)/python -m tests.benchmarks.bench_sandbox
 
-bench-guest: install  ## what the API's bad days cost, each figure with its bound; half an hour
+bench-guest: install  ## what the API's bad days cost, each figure with its bound; twenty minutes
 	@$(BIN)/python -m tests.benchmarks.guest
 
 lock: install  ## compile the .in files anew

@@ -7,11 +7,13 @@ import time
 from tests.benchmarks.guest.figures import (
     Figure,
     curve,
+    least,
     most,
     reached_after,
     total,
     whole_seconds,
 )
+from tests.benchmarks.guest.machine import IDLE, Idle
 from tests.benchmarks.guest.world import (
     ANNOUNCED,
     LIMIT,
@@ -51,6 +53,8 @@ def outage() -> list[Figure]:
     with world() as here:
         begin = _begin(here, *entries)
         end = begin + AWAY
+        sleep_until(end)
+        idle = Idle()
         sleep_until(end + LOOKED_AT)
         seconds = here.seconds(0)
         span = begin + UNDER_WAY, end
@@ -63,7 +67,7 @@ def outage() -> list[Figure]:
             most("calls a second while it is away", calls / wholes, 1.0, "{:.2f}"),
             most("calls in the busiest of those seconds", busiest),
             _back(here, end, BACK),
-            *_ended(here),
+            *_ended(here, idle.share()),
         ]
 
 
@@ -72,8 +76,14 @@ def key_refused() -> list[Figure]:
     with world() as here:
         begin = _begin(here, {"from": BEFORE, "to": BEFORE + AWAY, "accepted_keys": []})
         end = begin + AWAY
+        sleep_until(end)
+        idle = Idle()
         sleep_until(end + LOOKED_AT)
-        return [*_probes(here, begin, end), _back(here, end, BACK_REFUSED), *_ended(here)]
+        return [
+            *_probes(here, begin, end),
+            _back(here, end, BACK_REFUSED),
+            *_ended(here, idle.share()),
+        ]
 
 
 def key_resumed() -> list[Figure]:
@@ -89,8 +99,9 @@ def key_resumed() -> list[Figure]:
         wait_until(lambda: resume.process.poll() is not None, 20, "gate resume")
         resumed = time.time()
         say(f"resumed {resumed - end:.1f} s after its end: {resume.output().strip()[:100]}")
+        idle = Idle()
         sleep_until(resumed + LOOKED_AT / 2)
-        return [*probes, _back(here, resumed, BACK_RESUMED), *_ended(here)]
+        return [*probes, _back(here, resumed, BACK_RESUMED), *_ended(here, idle.share())]
 
 
 def _begin(here: World, *entries: object) -> float:
@@ -121,11 +132,12 @@ def _probes(here: World, begin: float, end: float) -> list[Figure]:
     ]
 
 
-def _ended(here: World) -> list[Figure]:
+def _ended(here: World, idle: float) -> list[Figure]:
     here.drain()
     attempts = [job.attempts for job in here.records()]
     return [
         most("jobs failed", here.failed(), 0),
         most("webhooks not created once", here.created_wrongly(), 0),
         most("most attempts of a job", max(attempts)),
+        least(IDLE, idle, unit="{:.0%}"),
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.benchmarks.guest.figures import Figure, curve, least, most, total, whole_seconds
+from tests.benchmarks.guest.machine import IDLE, Idle
 from tests.benchmarks.guest.world import ANNOUNCED, LIMIT, SILENT, World, say, sleep_until, world
 
 #: Seconds that are left to learn, and those that are measured then.
@@ -55,8 +56,11 @@ def _run(entries: list[dict[str, Any]], spans: Sequence[Span], refused: float) -
         here.enqueue(int(1.3 * max(calls for _, _, calls in spans) * (end + 10)))
         here.start_workers()
         began = here.play(*entries)
+        sleep_until(began + LEARN)
+        idle = Idle()
         sleep_until(began + end + 1)
-        return _figures(here, began, spans, refused)
+        share = idle.share()
+        return [*_figures(here, began, spans, refused), least(IDLE, share, unit="{:.0%}")]
 
 
 def _figures(here: World, began: float, spans: Sequence[Span], refused: float) -> list[Figure]:
