@@ -64,7 +64,7 @@ def outage() -> list[Figure]:
         calls, wholes = total(seconds, *span), whole_seconds(*span)
         say(f"{total(seconds, begin, begin + UNDER_WAY)} calls in its first {UNDER_WAY:g} s")
         return [
-            most("calls a second while it is away", calls / wholes, 1.0, "{:.2f}"),
+            most("calls a second after its first 2 s", calls / wholes, 1.0, "{:.2f}"),
             most("calls in the busiest of those seconds", busiest),
             _back(here, end, BACK),
             *_ended(here, idle.share()),
@@ -127,7 +127,7 @@ def _probes(here: World, begin: float, end: float) -> list[Figure]:
     say(f"{total(seconds, begin, begin + UNDER_WAY)} calls in its first {UNDER_WAY:g} s")
     events = [each for each in here.sentry.events if each.get("fingerprint")]
     return [
-        most("probes", total(seconds, begin + UNDER_WAY, end), PROBES),
+        most("probes after its first 2 s", total(seconds, begin + UNDER_WAY, end), PROBES),
         most("Sentry events: one", abs(len(events) - 1) + 1, 1),
     ]
 
