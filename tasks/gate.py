@@ -81,6 +81,8 @@ class Told(NamedTuple):
     what: str = ""
     wait: float | None = None
     announced: Announced | None = None
+    #: Seconds since that call was let through.
+    ago: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,8 @@ class Gate:
         of = told.announced or Announced(-1, -1, -1, -1)
         wait = -1.0 if told.wait is None else told.wait
         limits = self.limits
-        return (told.what, wait, *of, limits.most(account), limits.share, limits.probe_seconds)
+        own = limits.most(account), limits.share, limits.probe_seconds
+        return (told.what, wait, *of, *own, told.ago)
 
 
 class Turn:
@@ -180,6 +183,7 @@ class Turn:
         self._account = account
         self._next: float | None = first
         self._sleep = sleep
+        self._called_at = 0.0
         self._announced: Announced | None = None
 
     def before_call(self) -> None:
@@ -189,6 +193,7 @@ class Turn:
             wait = self._gate.ask(self._account)
         if wait > 0 and math.isfinite(wait):
             self._sleep(wait)
+        self._called_at = time.monotonic()
 
     def after_call(self, headers: Mapping[str, str]) -> None:
         """Note what an answer announced."""
@@ -201,4 +206,4 @@ class Turn:
         kind = next((k for k in HEARD if isinstance(failure, k)), None)
         what = "ok" if kind is None else HEARD[kind]
         wait = failure.retry_after if isinstance(failure, RateLimited) else None
-        return Told(what, wait, self._announced)
+        return Told(what, wait, self._announced, time.monotonic() - self._called_at)

@@ -229,11 +229,13 @@ end
 
 -- A 429 to a call that was made at `since`. It is learnt from once a second: a limit by the second,
 -- once exceeded, refuses all that come before it begins anew, at whatever rate.
-local function hear_limited(gate, at, since, wait, most)
+local function hear_limited(gate, at, since, wait, most, is_announced)
   local tells_when = wait > 0
   if tells_when then
     put(gate, 'wait_until', math.max(gate.wait_until or 0, at + wait))
   end
+  -- Whose limit is told needs no other to be learnt: the window was used up, that is all.
+  if is_announced and tells_when then return end
   if gate.learnt_at and at < gate.learnt_at + 1 then
     -- Those that were under way when the first one came say nothing new.
     if since > gate.learnt_at then put(gate, 'turn', math.max(gate.turn or 0, gate.learnt_at + 1)) end
@@ -268,6 +270,7 @@ end
 -- The limit as the API announced it: so many calls, so many left, seconds until it begins anew, and
 -- when that is by the API's clock, in whole seconds: two of those tell how long a window is.
 local function hear_limit(gate, at, limit, left, reset, ends)
+  local before = gate.announced
   if gate.window_end and ends > gate.window_end then
     put(gate, 'window', math.min(gate.window or math.huge, ends - gate.window_end))
   end
@@ -278,10 +281,14 @@ local function hear_limit(gate, at, limit, left, reset, ends)
   if not gate.window or reset >= 2 then rate = math.min(rate, (left + 1) / math.max(reset, 1)) end
   put(gate, 'limit', limit)
   put(gate, 'announced', math.max(MARGIN * rate, 1 / PROBE_MOST))
+  -- Turns that were taken at a higher rate count as many of the lower one.
+  if before and gate.announced < before and gate.turn and gate.turn > at then
+    put(gate, 'turn', at + (gate.turn - at) * before / gate.announced)
+  end
 end
 
 -- An attempt tells the answer that it got. `told` is {what, wait, limit, left, reset, ends}, numbers
--- negative where nothing was said; `since` is when its call may have begun, `share` what is left to
+-- negative where nothing was said; `since` is when its call was let through, `share` what is left to
 -- this program. Returns 'rejected' or 'unavailable' if it is this that closed the gate.
 local function tell(gate, at, id, since, told, most, share, probe)
   local news
@@ -290,7 +297,7 @@ local function tell(gate, at, id, since, told, most, share, probe)
   elseif told.what == 'bad' then
     news = hear_bad(gate, at, id)
   elseif told.what == 'limited' then
-    hear_limited(gate, at, since, told.wait, most)
+    hear_limited(gate, at, since, told.wait, most, told.limit > 0)
   elseif told.what == 'rejected' then
     news = hear_rejected(gate, at, since, probe)
   end
@@ -304,16 +311,15 @@ end
 -- What a step's arguments tell the gate, from the `i`th on: what the answer was ('ok', 'bad',
 -- 'limited', 'rejected', or '' if no call was made), then as `tell` takes them wait, limit, left,
 -- reset, ends; then calls a second that the settings allow, the share of an announced limit, seconds
--- between probes. Returns what `tell` returns, and the gate; nothing if nothing was said.
+-- between probes, seconds since the call was let through. Returns what `tell` returns, and the gate; nothing if nothing was said.
 local function tell_gate(id, i)
   if (ARGV[i] or '') == '' then return end
   local numbers = {}
-  for k = 1, 8 do numbers[k] = tonumber(ARGV[i + k]) end
-  local was = redis.call('HMGET', record(id), 'account', 'started_at')
-  local gate = gate_of(was[1])
+  for k = 1, 9 do numbers[k] = tonumber(ARGV[i + k]) end
+  local gate = gate_of(redis.call('HGET', record(id), 'account'))
   local told = {what = ARGV[i], wait = numbers[1], limit = numbers[2], left = numbers[3],
                 reset = numbers[4], ends = numbers[5]}
-  local news = tell(gate, now, id, tonumber(was[2] or now), told, numbers[6], numbers[7], numbers[8])
+  local news = tell(gate, now, id, now - numbers[9], told, numbers[6], numbers[7], numbers[8])
   keep_gate(gate)
   return news, gate
 end

@@ -176,9 +176,19 @@ class TestRejected:
         first, second = add(store, "1"), add(store, "2")
         refused, fine = claim(store, first), claim(store, second, token="t2")
         store.finish(fine, "SUCCESS", result={"id": "2"}, told=OK)
-        assert back(store, refused, REJECTED, account_wide=True).closed is None
+        # Its call was let through before the other's had succeeded.
+        early = REJECTED._replace(ago=5.0)
+        assert back(store, refused, early, account_wide=True).closed is None
         assert store.gate.look(ACCOUNT).closed == ""
         assert store.get(first).history[-1]["next_try_in"] == 60
+
+    def test_one_after_successes_is_the_accounts(self, store: JobStore) -> None:
+        first, second = add(store, "1"), add(store, "2")
+        refused, fine = claim(store, first), claim(store, second, token="t2")
+        store.finish(fine, "SUCCESS", result={"id": "2"}, told=OK)
+        # It was claimed before the other succeeded, and had its turn later.
+        late = REJECTED._replace(ago=0.0)
+        assert back(store, refused, late, account_wide=True).closed == "rejected"
 
     def test_a_person_opens_it(self, store: JobStore) -> None:
         job = add(store)

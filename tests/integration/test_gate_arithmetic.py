@@ -62,7 +62,7 @@ while true do
     local told = answer(called - start, n)
     calls[#calls + 1] = {called - start, told.what}
     local job, ended = 'job' .. (n % play.jobs), called + play.latency
-    local news = tell(gate, ended, job, at, told, play.most, 1, play.probe)
+    local news = tell(gate, ended, job, called, told, play.most, 1, play.probe)
     if news then closed_by[#closed_by + 1] = {called - start, news} end
     free[who] = ended
   else

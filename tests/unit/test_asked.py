@@ -20,6 +20,8 @@ PLAIN: dict[str, Any] = {
     "expires_in": None,
     "allow_unknown_triggers": False,
     "durability": "memory",
+    "priority": "interactive",
+    "group": None,
 }
 
 
@@ -55,6 +57,11 @@ def test_a_time_is_seconds_or_a_timedelta(given: Any, seconds: float | None) -> 
         ("not_before", "now", "must be an aware datetime or unix seconds"),
         ("webhook_version", 3, "must be 2, or None for legacy"),
         ("account", "other", "must be one of: default"),
+        ("priority", "low", "must be one of: interactive, bulk"),
+        ("group", "", "must be 1 to 100 printable characters"),
+        ("group", "x" * 101, "must be 1 to 100 printable characters"),
+        ("group", "a\nb", "must be 1 to 100 printable characters"),
+        ("group", 7, "must be 1 to 100 printable characters"),
         ("durability", "none", "must be one of: memory, fsync, replicas"),
     ],
 )

@@ -12,6 +12,7 @@ from tasks import errors
 from tasks.backoff import HOLD_MAX_SECONDS, RetryPolicy
 from tasks.errors import (
     AccountRejected,
+    AccountUnknown,
     ApiFailure,
     ApiUnavailable,
     AppNotFound,
@@ -38,7 +39,7 @@ PERMANENT = [
     *(Expired, PasswordUnreadable, PlanLimit, TriggersRefused),
     *(WebhookConflict, WebhookNotFound, WebhookRejected),
 ]
-ACCOUNT_WIDE = [AccountRejected, RateLimited]
+ACCOUNT_WIDE = [AccountRejected, AccountUnknown, RateLimited]
 TRANSIENT = [ApiUnavailable, WorkerCrashed]
 
 numbers = st.integers(min_value=0, max_value=10**9)
