@@ -29,14 +29,14 @@ from tasks.outcome import note_successes, tell_outcome, tell_slow
 from tasks.pipe import messages_in_queue, publish
 from tasks.store import get_store
 from worker.celery_internals import received_ids
-from worker.watched import StillMine, WatchedLoop
+from worker.watched import LEAST_SECONDS, StillMine, WatchedLoop
 
 log = structlog.get_logger("dispatcher")
 
 #: A lease survives two renewals that fail.
 RENEW_SECONDS = LEASE_SECONDS / 4
 #: While there is a backlog, the pipe is topped up this often.
-BUSY_SECONDS = 0.05
+BUSY_SECONDS = LEAST_SECONDS
 #: A job that becomes due is noticed after this at the latest.
 IDLE_SECONDS = 1.0
 #: Outcomes left untold are looked for this often.
@@ -146,7 +146,8 @@ class Dispatcher(bootsteps.StartStopStep):
         super().__init__(worker, **options)
         self._hostname = str(worker.hostname)
         leases = Leases(self._hostname)
-        self._asking: tuple[WatchedLoop, ...] = (Pipe(leases), Telling(leases))
+        self._pipe = Pipe(leases)
+        self._asking: tuple[WatchedLoop, ...] = (self._pipe, Telling(leases))
         self._loops: tuple[WatchedLoop, ...] = (leases, *self._asking)
         self._ended = threading.Event()
         self._deadline: float | None = None
@@ -156,9 +157,14 @@ class Dispatcher(bootsteps.StartStopStep):
         """Begin; the signals tell of the end, as bootsteps stop in an order of Celery's."""
         signals.worker_shutting_down.connect(self._on_told_to_stop, weak=False)
         signals.worker_shutdown.connect(self._on_stopped, weak=False)
+        # Where a job was in the pipe there is room for another soon, which may have waited for it.
+        signals.task_received.connect(self._on_received, weak=False)
         for loop in self._loops:
             loop.start()
         self._watch.start()
+
+    def _on_received(self, **_: Any) -> None:
+        self._pipe.wake()
 
     def _on_told_to_stop(self, **_: Any) -> None:
         if self._deadline is None:

@@ -22,6 +22,8 @@ HANG_SECONDS = 3.5
 HANG_MOST_SECONDS = 30.0
 #: Threads of one loop that hang and cannot be ended; with so many it is not replaced again.
 ABANDONED_MOST = 3
+#: Between two ticks, however often a loop is woken.
+LEAST_SECONDS = 0.05
 #: After a tick that failed.
 TROUBLE_SECONDS = 1.0
 #: Seconds that a command which meets no Redis is tried again; the next tick does so anyway.
@@ -44,7 +46,7 @@ class WatchedLoop(ABC):
     def __init__(self, name: str, *, hang_seconds: float = HANG_SECONDS) -> None:
         self._name = name
         self._hang_seconds = self._limit = hang_seconds
-        self._stopped = threading.Event()
+        self._stopped, self._woken = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._abandoned: list[threading.Thread] = []
         self._ticks = self._seen = 0
@@ -68,6 +70,11 @@ class WatchedLoop(ABC):
     def stop(self) -> None:
         """Let no tick begin any more."""
         self._stopped.set()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Let the next tick begin soon, as there may be something to do."""
+        self._woken.set()
 
     def join(self, timeout: float) -> None:
         """Wait until the last tick is over, for so many seconds at most."""
@@ -108,6 +115,7 @@ class WatchedLoop(ABC):
 
         store = get_store.__wrapped__(PATIENCE)
         while still_mine():
+            self._woken.clear()
             began = time.monotonic()
             self._in_tick = True
             pause = self._try(store, still_mine)
@@ -117,7 +125,8 @@ class WatchedLoop(ABC):
             self._ticks += 1
             took = time.monotonic() - began
             self._limit = max(self._hang_seconds, min(self._limit, 2 * took))
-            self._stopped.wait(pause)
+            self._stopped.wait(pause if self._in_trouble else min(pause, LEAST_SECONDS))
+            self._woken.wait(0 if self._in_trouble else max(0.0, pause - LEAST_SECONDS))
 
     def _try(self, store: JobStore, still_mine: StillMine) -> float:
         try:

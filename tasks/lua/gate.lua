@@ -4,7 +4,7 @@
 
 -- How far ahead bulk jobs are let into the pipe, and interactive ones, for which there must be room; no
 -- thread waits for its turn longer than that.
-local AHEAD_SECONDS, TURN_SECONDS = 0.2, 0.5
+local AHEAD_SECONDS, TURN_SECONDS = 0.18, 0.5
 -- Where there is no limit, bulk jobs fill the pipe with what is done in AHEAD_SECONDS, or these few.
 local BULK_LEAST = 32
 -- What was not used in so many seconds may be made up for.

@@ -222,5 +222,5 @@ def test_bulk_fills_more_of_it_where_more_is_done(roomy: Callable[..., Line]) ->
     seconds, _ = gate.time()
     gate.hset("webhooks:gate:default", mapping={"second": seconds, "last": 800, "count": 10})
     line.add("shop", *names("a", 600), priority="bulk")
-    assert line.store.counts()[PUBLISHED] == 160
-    assert line.store.counts()[WAITING] == 440
+    assert line.store.counts()[PUBLISHED] == 144
+    assert line.store.counts()[WAITING] == 456

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
 
 from tasks.jobs import JobStore
 from tests.conftest import eventually
-from worker.watched import ABANDONED_MOST, HANG_MOST_SECONDS, HANG_SECONDS, StillMine, WatchedLoop
+from worker.watched import (
+    ABANDONED_MOST,
+    HANG_MOST_SECONDS,
+    HANG_SECONDS,
+    LEAST_SECONDS,
+    StillMine,
+    WatchedLoop,
+)
 
 
 class Loop(WatchedLoop):
@@ -173,3 +182,39 @@ def test_a_stopped_loop_is_not_replaced(loop: Loop) -> None:
     with capture_logs() as logs:
         loop.check_for(10)
     assert logs == []
+
+
+class Sleeper(WatchedLoop):
+    """Has nothing to do for a while after each tick."""
+
+    def __init__(self, pause: float) -> None:
+        super().__init__("sleeper")
+        self.pause = pause
+        self.at: list[float] = []
+
+    def tick(self, store: JobStore, still_mine: StillMine) -> float:
+        self.at.append(time.monotonic())
+        return self.pause
+
+
+def test_who_sleeps_can_be_woken_and_is_not_more_often_than_so() -> None:
+    loop = Sleeper(60.0)
+    loop.start()
+    eventually(lambda: len(loop.at) == 1)
+    give_up = time.monotonic() + 10
+    while len(loop.at) < 4:
+        loop.wake()
+        time.sleep(0.001)
+        assert time.monotonic() < give_up
+    loop.stop()
+    loop.join(1)
+    assert min(b - a for a, b in pairwise(loop.at)) >= 0.9 * LEAST_SECONDS
+
+
+def test_who_sleeps_stops_at_once() -> None:
+    loop = Sleeper(60.0)
+    loop.start()
+    eventually(lambda: len(loop.at) == 1)
+    loop.stop()
+    loop.join(5)
+    assert loop._thread is not None and not loop._thread.is_alive()
