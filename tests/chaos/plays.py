@@ -159,3 +159,12 @@ READS: Final[Mapping[str, Play]] = {
     # Not the truth, but what an API may say that reads from a copy which lags behind.
     **_plain("absent", {"not yet seen": status(404, "ERR_WEBHOOK_NOT_FOUND")}),
 }
+
+#: How an update may go, and the adding of triggers, to which `{"success": true}` is an answer.
+CHANGES: Final[Mapping[str, Play]] = {
+    "true": _TRUE["true"],
+    "slow": _TRUE["slow"],
+    **_both(LOST, {name: rule for name, rule in _UNREADABLE.items() if name != "no webhook"}),
+    **_WAITS,
+    **_KILLED,
+}

@@ -32,7 +32,7 @@ from tasks.states import ENDED
 from tasks.store import WORKER_PATIENCE, get_store
 from tasks.webhook import Webhook
 from tests.chaos.reconcile_oracle import Attempt, Story, judge
-from tests.chaos.reconcile_world import ASKED, PLANS, Disturbed, Killed, Plan, World
+from tests.chaos.reconcile_world import ASKED, PLANS, TRIGGERS, Disturbed, Killed, Plan, World
 from tests.conftest import environment_kept, open_gate, use_environment
 from worker.sandbox import SandboxControl
 from worker.stack import Stack
@@ -65,8 +65,14 @@ def _play_out(plan: Plan, sandbox: SandboxControl, api: CometChat) -> Story:
     """Run one job to its end, and one attempt longer than its plan at the most."""
     world = World(api, sandbox, plan)
     credentials = {"username": "chat", "password": "Geheim123"} if plan.password else {}
-    webhook = Webhook.parse({**ASKED, **credentials})
-    job = enqueue_webhook(world.app_id, webhook, webhook_version=plan.version)
+    triggers = {"triggers": TRIGGERS} if plan.triggers else {}
+    webhook = Webhook.parse({**ASKED, **credentials, **triggers})
+    job = enqueue_webhook(
+        world.app_id,
+        webhook,
+        webhook_version=plan.version,
+        on_existing=plan.on_existing,  # type: ignore[arg-type]
+    )
     policy = _AtOnce(
         max_attempts=plan.attempts, max_age=0.0, app_not_found_seconds=plan.app_seconds
     )
@@ -74,7 +80,9 @@ def _play_out(plan: Plan, sandbox: SandboxControl, api: CometChat) -> Story:
     with pytest.MonkeyPatch.context() as patch, capture_logs() as logs:
         patch.setattr(task, "get_policy", lambda: policy)
         patch.setattr(task, "get_api", lambda account: world)
-        for _ in range(len(plan.creates) + len(plan.reads) + 2):
+        for _ in range(
+            len(plan.creates) + len(plan.reads) + len(plan.changes) + len(plan.meddling) + 2
+        ):
             story.attempts.append(_attempt(job.id, world))
             if story.job.state in ENDED:
                 break

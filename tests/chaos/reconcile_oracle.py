@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tasks.record import JobRecord
 from tests.chaos.plays import LOST, TRANSIENT, TRUTH
-from tests.chaos.reconcile_world import ASKED, Call, Plan, World
+from tests.chaos.reconcile_world import ASKED, TRIGGERS, Call, Plan, World
 from worker.sandbox.faults import Rule
 
 COMPARED: Final = ("name", "webhookURL")
@@ -66,7 +66,10 @@ def said(call: Call) -> str:
     status = call.journal["status"]
     if call.operation == "create":
         return "created" if status == 200 else "WebhookRejected"
-    return "found" if status == 200 else "absent"
+    if call.operation == "get":
+        return "found" if status == 200 else "absent"
+    # What was deleted after it was seen is made again by the next attempt.
+    return "changed" if status == 200 else LOST
 
 
 def as_asked(webhook: dict[str, Any] | None) -> bool:
@@ -86,7 +89,7 @@ def _was_played(call: Call, story: Story) -> None:
     assert entry["webhook_id"] == "orders"
     assert entry["version"] == (story.plan.version or "legacy")
     assert entry["fault"] == label
-    if call.operation == "get":
+    if call.operation in {"get", "list_triggers"}:
         assert call.before == call.after
 
 
@@ -108,21 +111,43 @@ def _judge_end(attempt: Attempt, story: Story) -> None:
     last = attempt.calls[-1]
     match record.state:
         case "SUCCESS":
-            result = record.result or {}
-            assert said(last) == {"created": "created", "existed": "found"}[result["outcome"]]
-            assert {name: result[name] for name in ASKED} == ASKED
-            assert as_asked(last.after), f"SUCCESS, but the API has {last.after}"
+            _judge_success(attempt, story.plan)
         case "RETRY":
             told = _told_in_the_end(attempt)
             assert record.error is not None
             assert record.error["class"] == told
             assert told in TRANSIENT, f"waits, although {told} is final"
-            if last.operation == "create" and told == LOST:
+            if last.operation == "add_triggers":
+                assert record.outcome_unknown, "forgets that the webhook is there"
+            if last.operation in {"create", "update"} and told == LOST and last.play.told == LOST:
                 assert record.outcome_unknown, "forgets that the webhook may be there"
         case "FAILURE":
             _judge_failure(attempt, story, _told_in_the_end(attempt))
         case state:
             raise AssertionError(f"an attempt ends as {state}")
+
+
+def _judge_success(attempt: Attempt, plan: Plan) -> None:
+    result = attempt.after.result or {}
+    seen = [call for call in attempt.calls if "triggers" not in call.operation][-1]
+    expected = {"created": "created", "existed": "found", "updated": "changed"}
+    assert said(seen) == expected[result["outcome"]]
+    assert {name: result[name] for name in ASKED} == ASKED
+    assert as_asked(seen.after), f"SUCCESS, but the API has {seen.after}"
+    if result["outcome"] == "updated":
+        assert plan.on_existing == "update" and seen.after is not None
+        assert seen.after["password_sha256"] == _password(plan)
+    if plan.on_existing == "fail" and result["outcome"] == "existed":
+        assert attempt.before.outcome_unknown, "takes what this job cannot have made"
+    last = attempt.calls[-1].after
+    assert ("triggers" in result) == plan.triggers
+    if plan.triggers:
+        assert last is not None and set(TRIGGERS) <= set(last["triggers"])
+        assert sorted(result["triggers"]) == sorted(last["triggers"])
+
+
+def _password(plan: Plan) -> str | None:
+    return hashlib.sha256(b"Geheim123").hexdigest() if plan.password else None
 
 
 def _told_in_the_end(attempt: Attempt) -> str:
@@ -139,7 +164,12 @@ def _judge_failure(attempt: Attempt, story: Story, told: str) -> None:
         case "WebhookConflict":
             assert told == "found" and last.before is not None
             named = " and ".join(_differing(last.before))
-            assert named and f"another {named};" in message
+            if named:
+                assert story.plan.on_existing != "update"
+                assert f"another {named};" in message
+            else:
+                assert story.plan.on_existing == "fail" and not attempt.before.outcome_unknown
+                assert "already, and not from this job" in message
         case "WebhookRejected" | "PlanLimit" as kind:
             assert told == kind
             refusal = attempt.calls[-2] if said(last) == "absent" else last
@@ -165,9 +195,11 @@ def _judge_the_api(story: Story) -> None:
     assert world.at_the_end(plan.version) == world.there
     assert world.at_the_end(other) == world.in_other
     effects = world.state["effects"]
-    assert effects.keys() <= {"create"}, "something was changed or deleted"
+    allowed = {"create", *(["update"] if plan.on_existing == "update" else [])}
+    allowed |= {"add_triggers"} if plan.triggers else set()
+    assert effects.keys() <= allowed, "something was changed or deleted"
     assert effects.get("create", 0) == len(world.made) <= 1 + world.deleted
-    password = hashlib.sha256(b"Geheim123").hexdigest() if plan.password else None
+    password = _password(plan)
     for made in world.made:
         assert as_asked(made)
         assert (made["enabled"], made["useBasicAuth"]) == (True, plan.password)

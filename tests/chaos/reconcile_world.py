@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.cometchat import CometChat, Guard
 from tasks.webhook import Webhook
-from tests.chaos.plays import CREATES, READS, TRUTH, Play
+from tests.chaos.plays import CHANGES, CREATES, READS, TRUTH, Play
 from tests.conftest import eventually
 from worker.sandbox import SandboxControl
 
@@ -27,6 +27,8 @@ PUTS: Final = {
     "makes it with both another": {**OTHER_NAME, "webhookURL": "https://other.example.com/"},
 }
 ELSE: Final = ("does nothing", *PUTS, "deletes it")
+#: What a whole webhook has, of either version, if the job asks for triggers.
+TRIGGERS: Final = ("message_delivery_receipt", "message_read_receipt")
 MEDDLING: Final = (*ELSE, *(f"{what} in the other version" for what in ELSE[1:]), "a late call")
 
 
@@ -46,6 +48,10 @@ class Plan:
     meddling: tuple[str, ...] = ()
     attempts: int = 100
     app_seconds: float = 3600.0
+    on_existing: str = "accept"
+    triggers: bool = False
+    #: How updates and the adding of triggers go, one after the other; lists of triggers are true.
+    changes: tuple[str, ...] = ()
 
 
 def _some(of: st.SearchStrategy[str], most: int) -> st.SearchStrategy[tuple[str, ...]]:
@@ -64,6 +70,9 @@ PLANS: Final = st.builds(
     meddling=_some(st.just(ELSE[0]) | st.sampled_from(MEDDLING), 8),
     attempts=st.sampled_from([2, 100]),
     app_seconds=st.sampled_from([0.0, 3600.0]),
+    on_existing=st.sampled_from(["accept", "accept", "update", "fail"]),
+    triggers=st.booleans(),
+    changes=_some(st.sampled_from([*CHANGES]), 4),
 )
 
 
@@ -99,13 +108,14 @@ class World:
         self.in_other: dict[str, Any] | None = None
         self.broken: AssertionError | None = None
         self.attempt = 0
-        self._held = self._creates = 0
+        self._held = self._creates = self._changed = 0
         self._client = self._api = api
         self._sandbox, self._plan = sandbox, plan
         self._plays = {
             "create": iter([CREATES[name] for name in plan.creates]),
             "get": iter([READS[name] for name in plan.reads]),
         }
+        self._changes = iter(plan.changes)
         self._meddling = iter(plan.meddling)
         sandbox.reset()
         sandbox.settings(duplicate=plan.duplicate)
@@ -137,18 +147,40 @@ class World:
         """What the task calls."""
         return self._call("get", self._api.get_webhook, app_id, webhook_id, **options)
 
-    def _call(
-        self, operation: str, method: Callable[..., Any], *args: Any, **options: Any
-    ) -> dict[str, Any]:
+    def update_webhook(self, app_id: str, webhook_id: str, changes: Any, **options: Any) -> Any:
+        """What the task calls."""
+        method = self._api.update_webhook
+        return self._call("update", method, app_id, webhook_id, changes, **options)
+
+    def add_triggers(self, app_id: str, webhook_id: str, triggers: Any, **options: Any) -> Any:
+        """What the task calls."""
+        method = self._api.add_triggers
+        return self._call("add_triggers", method, app_id, webhook_id, triggers, **options)
+
+    def list_triggers(self, app_id: str, webhook_id: str, **options: Any) -> Any:
+        """What the task calls; nothing goes wrong with it here."""
+        method = self._api.list_triggers
+        return self._call("list_triggers", method, app_id, webhook_id, **options)
+
+    def _play(self, operation: str) -> Play:
+        if operation not in {"update", "add_triggers"}:
+            return next(self._plays.get(operation, iter(())), Play(TRUTH))
+        play = CHANGES[next(self._changes, "true")]
+        if play.rule and play.killed != "before":
+            # In front of none that is left: rules for other operations do not match.
+            self._sandbox.faults({**play.rule, "operation": operation, "times": 1}, add=True)
+        return play
+
+    def _call(self, operation: str, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
         self._meddle(next(self._meddling, ELSE[0]))
-        play = next(self._plays[operation], Play(TRUTH))
+        play = self._play(operation)
         if play.killed == "before":
             raise Killed
         self.calls.append(call := Call(self.attempt, operation, play, before=self.there))
         if play.deadline:
             options["deadline_seconds"] = play.deadline
         try:
-            return dict(method(*args, **options))
+            return method(*args, **options)
         finally:
             self._look(call)
             if play.killed:
@@ -178,6 +210,11 @@ class World:
         state = self._sandbox.state()
         call.after = self._truth(state["webhooks"], self._plan.version)
         self._note_creates(state)
+        changed = sum(state["effects"].get(name, 0) for name in ("update", "add_triggers"))
+        if changed > self._changed:
+            assert changed == self._changed + 1 and call.operation in {"update", "add_triggers"}
+            self._changed = changed
+            self.there = call.after
         assert call.after == self.there, "somebody else's webhook was changed"
 
     def _note_creates(self, state: dict[str, Any]) -> None:

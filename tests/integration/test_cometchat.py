@@ -89,14 +89,14 @@ TRIGGERS = {"data": [{"id": "message_sent", "description": "..."}, {"id": "call_
             lambda api: api.update_webhook(
                 "a", "w", {"id": "w", "name": "N", "password": SecretStr("p")}, version=None
             ),
-            [{"data": CREATED}],
-            CREATED,
+            [{"data": {**CREATED, "id": "w"}}],
+            {**CREATED, "id": "w"},
             ("PUT", "/apps/a/webhooks/w", {"name": "N", "password": "p"}),
         ),
         (
             lambda api: api.update_webhook("a", "w", {"password": "p"}, version=None),
-            [{"data": CREATED}],
-            CREATED,
+            [{"data": {**CREATED, "id": "w"}}],
+            {**CREATED, "id": "w"},
             ("PUT", "/apps/a/webhooks/w", {"password": "p"}),
         ),
         (
