@@ -59,11 +59,7 @@ def with_triggers(
             return known
         raise _refused(job, known["triggers"], refused, refusal)
     except WebhookNotFound:
-        raise ApiUnavailable(
-            f"Webhook {job.webhook_id!r} of app {job.app_id!r} was deleted before its triggers "
-            "were added.",
-            outcome_unknown=True,
-        ) from None
+        pass  # told below, where no exception is at hand to hold this very frame
     except ApiFailure as failure:
         failure.result = known
         failure.outcome_unknown = True  # so that it is looked for, not created, in the next attempt
@@ -73,6 +69,11 @@ def with_triggers(
                 f"be: {failure}",
             )
         raise
+    raise ApiUnavailable(
+        f"Webhook {job.webhook_id!r} of app {job.app_id!r} was deleted before its triggers were "
+        "added.",
+        outcome_unknown=True,
+    )
 
 
 def _add(

@@ -216,7 +216,10 @@ class CometChat:
             self._pairs.refused(pair)
         # Raised here, where no local variable holds an answer, which might repeat a secret.
         if isinstance(outcome, ApiFailure):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome  # whose traceback holds this very frame
         return outcome
 
     def _ask(

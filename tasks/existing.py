@@ -6,6 +6,7 @@ Reading back shows id, name and URL, and perhaps `enabled`; no documented answer
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tasks.answers import WebhookFound
@@ -75,13 +76,14 @@ def _updated(
         return {**found, "outcome": "existed"}
     before_call()
     version = job.webhook_version
-    try:
+    answer: WebhookFound | None = None
+    with suppress(WebhookNotFound):
         answer = api.update_webhook(job.app_id, job.webhook_id, changes, version=version)
-    except WebhookNotFound:
+    if answer is None:
         raise ApiUnavailable(
             f"Webhook {job.webhook_id!r} of app {job.app_id!r} was deleted while it was to be "
             "updated."
-        ) from None
+        )
     progress.changed = True
     shown = {**found, **{name: changes[name] for name in changes if name in found}, **answer}
     if wrong := _differing(job, shown):
