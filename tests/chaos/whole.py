@@ -62,6 +62,7 @@ class NewJobs:
         if not record:
             return ["in a set without a record"] if held else []
         wanted = self.fields | ({"password"} if webhook.password else set())
+        wanted |= {"priority"} & set(record)  # of bulk jobs alone
         if set(record) != wanted:
             return [f"half-written, {sorted(wanted ^ set(record))}"]
         job = JobRecord.read("", record)
@@ -85,7 +86,8 @@ class NewJobs:
         """What else is wrong in all of Redis: foreign keys, messages that nobody needs."""
         names = {str(key) for key in self._client.scan_iter(f"{PREFIX}*", count=1_000)}
         records = {name for name in names if name.startswith(f"{PREFIX}job:")}
-        strange = names - records - {PREFIX + name for name in SETS}
+        lines = {name for name in names if name.startswith(f"{PREFIX}ready:")}  # an order of these
+        strange = names - records - lines - {PREFIX + name for name in SETS}
         queue: Any = self._client.lrange(QUEUE, 0, -1)
         sent = [json.loads(message)["headers"]["id"] for message in queue]
         published: Any = self._client.zrange(f"{PREFIX}published", 0, -1)
