@@ -74,6 +74,7 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         raise Ignore  # done, not due, held or somebody else's: this message has nothing to tell
     turn = Turn(store.gate, job.account, job.turn_in, sleep=leaving.wait)
     way, progress = Deadline(turn, job, started), Progress()
+    interrupted: type[Exception] | None = None
     try:
         refuse_if_workers_die(job)
         check = partial(check_current, store, job, started)
@@ -82,12 +83,8 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         )
     except StoreUnavailable:
         raise  # nothing can be reported either: the lease ends, and the job runs again
-    except Superseded:
-        raise stale(job, attempt_entry(job, "superseded", started)) from None
-    except Cancelled:
-        raise revoke(store, job, way.told(), since=started) from None
-    except Held:
-        raise hold(store, job, way.told(), progress, since=started) from None
+    except (Superseded, Cancelled, Held) as reason:
+        interrupted = type(reason)
     except ApiFailure as error:
         # Its traceback holds this very frame: what failed would stay until the collector comes.
         failure = error.with_traceback(None)
@@ -95,6 +92,13 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         failure = crash(job, error)
     else:
         return succeed(store, job, result, way.told(), since=started)
+    # Not while the exception is handled, whose traceback holds this very frame.
+    if interrupted is Superseded:
+        raise stale(job, attempt_entry(job, "superseded", started))
+    if interrupted is Cancelled:
+        raise revoke(store, job, way.told(), since=started)
+    if interrupted is Held:
+        raise hold(store, job, way.told(), progress, since=started)
     raise fail(store, job, failure, way.told(failure), left=way.left(), since=started)
 
 

@@ -29,7 +29,9 @@ for i = 7, #ARGV, 2 do
   if ARGV[i] == account then most = ARGV[i + 1] end
 end
 local gate = gate_of(account)
-local turn = ask(gate, now, tonumber(most), tonumber(ARGV[6]))
+-- One that nobody needs any more makes no call.
+local has_expired = tonumber(redis.call('HGET', key, 'expires_at') or now + 1) <= now
+local turn = has_expired and 0 or ask(gate, now, tonumber(most), tonumber(ARGV[6]))
 note_closed(gate, now)
 keep_gate(gate)
 if not turn then

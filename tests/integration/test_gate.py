@@ -113,6 +113,14 @@ class TestPaused:
         assert again.age < 0.2
 
 
+def test_one_that_nobody_needs_any_more_takes_no_turn(store: JobStore) -> None:
+    job = new_job("late", expires_at=store.clock() - 1)
+    store.add([job])
+    store.gate.pause(ACCOUNT, reason="maintenance")
+    assert claim(store, job.id).turn_in == 0
+    assert store.claim(add(store), worker="w", token="t") is None
+
+
 class TestRate:
     def test_turns_are_evenly_apart(self, limited: Callable[[float], JobStore]) -> None:
         store = limited(20)
