@@ -20,6 +20,9 @@ Keys, all under `webhooks:`
     ready:<account>:<priority>:numbers hash  what the numbers are made from; gone with the last one
     order       hash    until when those that became due have been put in order; a bulk job's turn
     gate:<account> hash what the jobs of an account share, see `tasks/gate.py`; kept for ever
+    chain:<id>  hash    the jobs of the webhook whose create job has this id, if there were others:
+                        `latest`, the last of them; `create`, the last that creates; `deleted`, the
+                        delete behind that. Kept as long as the record of the latest
     probe:<any> string  deleted at once: `tasks/durability.py` tries the server with it
 
 An unfinished job is in exactly one of waiting, published and running.
@@ -32,8 +35,11 @@ call may have had its effect), `cancelled` ('1': asked for during a call), `work
 (of the latest claim), `created_at`, `due_at`, `first_attempt_at`, `started_at`, `ended_at` (unix
 seconds), `result`, `error` (JSON), `history` (a line of JSON per attempt, the latest 20),
 `alerted` (the failure that Sentry was told last), `closed_before` (seconds for which the account's
-gate had been closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON)
-and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/record.py`.
+gate had been closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
+`action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/record.py`;
+`after` and `next` (ids: the jobs of the same webhook around this one) and `chain` (the id of its
+create job), see `lua/chain.lua`. A job whose `after` is unfinished waits, and is looked at once a
+minute until that one's end wakes it.
 """
 
 from __future__ import annotations
@@ -119,22 +125,25 @@ class JobStore:
 
         Each comes back with its record and place: PUBLISHED (send its message), WAITING, EXISTS
         or DAMAGED (it exists, and is left as it is). And whether all of them are as durable as
-        asked; they are recorded either way.
+        asked; they are recorded either way. Its id may be another than was proposed: that of a
+        job that asks for the same, or of a creation after a delete.
         """
         limits = self.gate.limits
         most = json.dumps({account: limits.most(account) for account in {j.account for j in jobs}})
         options = self._pipe_size, HINT_SECONDS, int(durability != "memory"), most
         fields = [[field for job in some for field in job.fields()] for some in slices(jobs)]
         calls = [[*options, *flat] for flat in fields]
-        answers, confirmed = self._connection.steps_confirmed("add", calls, durability)
+        told, confirmed = self._connection.steps_confirmed("add", calls, durability)
         added: list[Added] = []
-        for some, (now, *places) in zip(slices(jobs), answers, strict=True):
-            existing = [job.id for job, place in zip(some, places, strict=True) if place == EXISTS]
+        for some, (now, *flat) in zip(slices(jobs), told, strict=True):
+            answers = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+            existing = [its_id for place, its_id, _ in answers if place == EXISTS]
             known = {record.id: record for record in self.get_many(existing)}
-            for job, place in zip(some, places, strict=True):
-                record = known.get(job.id) if place == EXISTS else job.record(float(now))
-                if record is None and self._run(self._redis.exists, f"{PREFIX}job:{job.id}"):
-                    record = job.record(float(now))  # a later version's, which cannot be read
+            for job, (place, its_id, after) in zip(some, answers, strict=True):
+                new = job.record(float(now), its_id, after or None)
+                record = known.get(its_id) if place == EXISTS else new
+                if record is None and self._run(self._redis.exists, f"{PREFIX}job:{its_id}"):
+                    record = new  # a later version's, which cannot be read
                 if record is None:  # it expired in this very moment: it is new after all
                     [one], sure = self.add([job], durability=durability)
                     confirmed = confirmed and sure
@@ -194,11 +203,13 @@ class JobStore:
         self,
         job_ids: Sequence[str],
         *,
-        how: Literal["fresh", "once"],
+        how: Literal["fresh", "last", "once"],
         due: float = 0.0,
         spacing: float = 0.0,
     ) -> list[str]:
         """Take ended jobs up again; the state of each afterwards, '' where there is none.
+
+        One that a later job of its webhook follows stays as it is, but for "last", behind that.
 
         The first is due at `due` (unix seconds, at once if that is over), each other `spacing`
         seconds after the one before.

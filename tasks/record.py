@@ -23,6 +23,8 @@ VERSION: Final = 2
 
 #: Whom a job waits for: a person, or nobody.
 Priority = Literal["interactive", "bulk"]
+#: What a job does with its webhook.
+Action = Literal["create", "update", "delete", "set_triggers"]
 #: What is done about a webhook with this id that differs.
 OnExisting = Literal["accept", "update", "fail"]
 
@@ -62,7 +64,9 @@ class More:
         group: bulk jobs of each take turns; by default those of each app.
         on_existing: what is done if the webhook is there: "accept" it with the same name and URL,
             "update" what differs, or "fail".
-        triggers: the ids of the triggers that the webhook is to have.
+        triggers: the ids of the triggers that the webhook is to have; of "set_triggers" all.
+        action: what is done. The record's `webhook` has what an "update" changes besides the id,
+            and nothing but the id for those that follow.
         expires_at: unix seconds after which nobody needs the webhook.
     """
 
@@ -71,6 +75,7 @@ class More:
     on_existing: OnExisting = "accept"
     triggers: tuple[str, ...] = ()
     expires_at: float | None = None
+    action: Action = "create"
 
     def fields(self) -> dict[str, str]:
         """As fields of the record, without those that say nothing."""
@@ -85,18 +90,20 @@ class More:
             fields["triggers"] = json.dumps(self.triggers)
         if self.expires_at is not None:
             fields["expires_at"] = f"{self.expires_at:.3f}"
-        if {"on_existing", "triggers", "expires_at"} & set(fields):
+        if self.action != "create":
+            fields["action"] = self.action
+        if {"on_existing", "triggers", "expires_at", "action"} & set(fields):
             fields["v"] = str(VERSION)
         return fields
 
     @classmethod
     def read(cls, fields: Mapping[str, str]) -> Self:
         """Raises `ValueError`."""
-        more = {
-            name: fields[name] for name in ("priority", "group", "on_existing") if name in fields
-        }
+        names = ("priority", "group", "on_existing", "action")
+        more = {name: fields[name] for name in names if name in fields}
         triggers = json.loads(fields.get("triggers", "[]"))
-        for name, known in (("priority", Priority), ("on_existing", OnExisting)):
+        choices = {"priority": Priority, "on_existing": OnExisting, "action": Action}
+        for name, known in choices.items():
             if more.get(name) not in (None, *get_args(known)):
                 raise ValueError(name)
         if not isinstance(triggers, list) or not all(isinstance(one, str) for one in triggers):
@@ -137,6 +144,9 @@ class JobRecord:
     error: Mapping[str, Any] | None = None
     history: tuple[Mapping[str, Any], ...] = ()
     alerted: str | None = None
+    #: Of the same webhook: the job that this one waits for or waited for, and the one that follows.
+    after: str | None = None
+    followed_by: str | None = None
     #: Told by `claim`: seconds until the call's turn; of the job's life, those of a closed gate.
     turn_in: float = 0.0
     closed_for: float = 0.0
@@ -201,6 +211,8 @@ class JobRecord:
             error=_json(fields.get("error")),
             history=tuple(map(_json, filter(None, fields.get("history", "").split("\n")))),
             alerted=fields.get("alerted"),
+            after=fields.get("after"),
+            followed_by=fields.get("next"),
             turn_in=float(fields.get("turn", 0.0)),
             closed_for=float(fields.get("closed", 0.0)),
         )
@@ -211,6 +223,7 @@ class NewJob:
     """What a producer asks for. `not_before` is unix seconds, 0 for at once.
 
     `expires_in` are seconds from the step `add` on, by Redis's clock: the producer's may be off.
+    `chain` is the id of the webhook's create job, if this is another.
     """
 
     id: str
@@ -222,12 +235,15 @@ class NewJob:
     webhook_version: int | None
     more: More = More()
     expires_in: float | None = None
+    chain: str | None = None
 
     def fields(self) -> tuple[str | float, ...]:
         """What the step `add` takes for one job."""
         more = self.more.fields()
         if self.expires_in is not None:
             more |= {"expires_in": f"{self.expires_in:.3f}", "v": str(VERSION)}
+        if self.chain is not None:
+            more |= {"chain": self.chain, "v": str(VERSION)}
         return (
             self.id,
             self.not_before,
@@ -239,14 +255,14 @@ class NewJob:
             json.dumps(more) if more else "",
         )
 
-    def record(self, now: float) -> JobRecord:
-        """The record that the step `add` wrote at `now`."""
+    def record(self, now: float, job_id: str, after: str | None = None) -> JobRecord:
+        """The record that the step `add` wrote at `now`, with the id that it has."""
         more, due = self.more, max(now, self.not_before)
         if self.expires_in is not None:
             more = replace(more, expires_at=now + self.expires_in)
             due = min(due, now + self.expires_in)
         return JobRecord(
-            id=self.id,
+            id=job_id,
             state="PENDING",
             account=self.account,
             app_id=self.app_id,
@@ -256,6 +272,7 @@ class NewJob:
             sealed_password=self.sealed_password,
             more=more,
             due_at=due,
+            after=after,
         )
 
 

@@ -34,7 +34,7 @@ SCAN_COUNT: Final = 250
 
 _LUA: Final = Path(__file__).parent / "lua"
 #: What is put before every step.
-PRELUDE: Final = ("prelude", "order", "moves", "gate")
+PRELUDE: Final = ("prelude", "order", "chain", "moves", "gate")
 _AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
 #: What a server says that refuses for now: memory or disk full, a replica, still loading.
 _REFUSES: Final = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY)\b")

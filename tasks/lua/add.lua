@@ -1,11 +1,12 @@
--- New jobs, each into the pipe while there is room, else into waiting. One that exists stays as it is.
+-- New jobs, each into the pipe while there is room, else into waiting. One that exists stays as it is;
+-- a change of a webhook exists, too, if the latest of its jobs is unfinished and asks for the same.
 -- ARGV: pipe size, hint seconds, 1 to write what exists once more (as it is, so that there is
 --   something to confirm), calls a second that the settings allow, then 8 a job: id, not before
 --   (unix, 0 for now), account, app id, webhook (JSON), sealed password ('' for none), webhook
 --   version ('' for legacy), more fields (JSON, '' for none), with `expires_in` (seconds) in the
---   place of `expires_at`.
--- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists'
---   or 'damaged': it exists, and is left as it is.
+--   place of `expires_at`. The id of a webhook's create job stays as it is, unless it was deleted.
+-- Returns the time and for each three: 'published' (the caller sends its message), 'waiting', 'exists'
+--   or 'damaged' (it exists, and is left as it is), its id, and the job after which it runs or ''.
 local size, most, published = tonumber(ARGV[1]), cjson.decode(ARGV[4]), redis.call('ZCARD', PUBLISHED)
 local left = {}
 -- Into the pipe, but no bulk job while others wait.
@@ -20,17 +21,33 @@ local function goes_at_once(account, priority)
   for_these.interactive, for_these.bulk = for_these.interactive - 1, for_these.bulk - 1
   return true
 end
+local function asks_the_same(id, i, more)
+  local names = {'action', 'webhook', 'triggers', 'webhook_version', 'password', 'cancelled'}
+  local was = redis.pcall('HMGET', record(id), unpack(names)) -- it may be no hash
+  return is_unfinished(id) and was[1] == more.action and was[2] == ARGV[i + 4]
+    and was[3] == (more.triggers or false) and was[4] == ARGV[i + 6]
+    and not was[5] and ARGV[i + 5] == '' and was[6] ~= '1' -- sealed passwords cannot be compared
+end
 local outcomes = {stamp(now)}
 for i = 5, #ARGV, 8 do
   local id, due = ARGV[i], tonumber(ARGV[i + 1])
-  local key = record(id)
+  local more = ARGV[i + 7] ~= '' and cjson.decode(ARGV[i + 7]) or {}
+  local first, action = more.chain or id, more.action or 'create'
+  local chain = redis.call('HMGET', chain_key(first), 'latest', 'create', 'deleted')
+  if action == 'create' then
+    id = chain[3] and id_behind(chain[3]) or chain[2] or id
+    if id ~= first then more.chain = first end
+  elseif redis.call('EXISTS', record(id)) == 0 and asks_the_same(chain[1] or first, i, more) then
+    id = chain[1] or first
+  end
+  local key, after = record(id), ''
   if redis.call('EXISTS', key) == 1 then
+    after = redis.pcall('HGET', key, 'after') -- it may be no hash
     local is_damaged = is_left_alone(id) and not is_newer(id)
     if ARGV[3] == '1' and not is_damaged then redis.call('HSET', key, 'app_id', redis.call('HGET', key, 'app_id')) end
     outcomes[#outcomes + 1] = is_damaged and 'damaged' or 'exists'
   else
     if due < now then due = now end
-    local more = ARGV[i + 7] ~= '' and cjson.decode(ARGV[i + 7]) or {}
     if more.expires_in then
       -- When its time is over it wakes to be told so.
       local ends = now + tonumber(more.expires_in)
@@ -40,10 +57,16 @@ for i = 5, #ARGV, 8 do
       'app_id', ARGV[i + 3], 'webhook', ARGV[i + 4], 'webhook_version', ARGV[i + 6],
       'created_at', stamp(now), 'due_at', stamp(due), 'attempt', '0', 'attempts', '0')
     if ARGV[i + 5] ~= '' then redis.call('HSET', key, 'password', ARGV[i + 5]) end
+    local in_chain = chain[1] or more.chain
+    if in_chain then more.v = tostring(VERSION) end
     for name, text in pairs(more) do redis.call('HSET', key, name, text) end
     redis.call('ZADD', INDEX, stamp(now), id)
+    if in_chain then after = append(id, first, action) end
     local priority = more.priority == 'bulk' and 'bulk' or 'interactive'
-    if due <= now and goes_at_once(ARGV[i + 2], priority) then
+    if in_chain and is_held(id) then
+      redis.call('ZADD', WAITING, stamp(math.max(due, now + HELD)), id)
+      outcomes[#outcomes + 1] = 'waiting'
+    elseif due <= now and goes_at_once(ARGV[i + 2], priority) then
       published = published + 1
       redis.call('ZADD', PUBLISHED, stamp(now + tonumber(ARGV[2])), id)
       outcomes[#outcomes + 1] = 'published'
@@ -53,5 +76,7 @@ for i = 5, #ARGV, 8 do
       outcomes[#outcomes + 1] = 'waiting'
     end
   end
+  outcomes[#outcomes + 1] = id
+  outcomes[#outcomes + 1] = type(after) == 'string' and after or ''
 end
 return outcomes

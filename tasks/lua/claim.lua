@@ -2,7 +2,8 @@
 -- ARGV: id, worker, token of this delivery, lease seconds, calls a second that the settings allow (0
 --   for no end), seconds between probes, then accounts for which they allow others: name, calls.
 -- Returns the record, with `turn` (seconds until its call may be made) and `closed` (seconds of its
--- life in which the gate was); or nothing if there is nothing to claim, or the gate lets none pass.
+-- life in which the gate was); or nothing if there is nothing to claim, the job before it in its webhook's
+-- chain has not ended, or the gate lets none pass.
 local id, key = ARGV[1], record(ARGV[1])
 local hinted = redis.call('ZSCORE', PUBLISHED, id)
 local due = redis.call('ZSCORE', WAITING, id)
@@ -24,6 +25,10 @@ end
 redis.call('ZREM', PUBLISHED, id)
 redis.call('ZREM', WAITING, id)
 if redis.call('EXISTS', key) == 0 then return false end
+if is_held(id) then
+  redis.call('ZADD', WAITING, stamp(now + HELD), id)
+  return false
+end
 local account, most = redis.call('HGET', key, 'account'), ARGV[5]
 for i = 7, #ARGV, 2 do
   if ARGV[i] == account then most = ARGV[i + 1] end

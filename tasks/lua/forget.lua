@@ -4,6 +4,7 @@ for _, id in ipairs(ARGV) do
   local state = 'is not known'
   if not is_left_alone(id) then state = redis.call('HGET', record(id), 'state') end
   if not state or state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
+    forget_chain(id)
     redis.call('DEL', record(id))
     for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, UNTOLD}) do
       redis.call('ZREM', place, id)

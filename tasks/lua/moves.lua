@@ -1,4 +1,4 @@
--- What several steps do with a job. Put before every step, behind the order.
+-- What several steps do with a job. Put before every step, behind the order and the chain.
 -- `how` as `line_up` takes it, for a job that is due at once.
 local function wait_until(id, due, how)
   redis.call('HSET', record(id), 'due_at', stamp(due))
@@ -19,6 +19,7 @@ local function settle(id, state, lifetime)
     redis.call('EXPIRE', record(id), lifetime)
   end
   redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id)
+  end_in_chain(id, lifetime)
 end
 
 -- It has waited its time already, and goes before all that wait; no backlog is older than so many

@@ -1,4 +1,5 @@
--- Ended jobs are taken up again. ARGV: 'fresh' (a person asks: all attempts anew) or 'once'
+-- Ended jobs are taken up again, but for those that a later job of their webhook came after.
+-- ARGV: 'fresh' (a person asks: all attempts anew), 'last' (the same, behind later jobs) or 'once'
 --   (beat asks: one more attempt, unless the job was cancelled during its last one), due time of
 --   the first (unix; at once if it is over), seconds from each to the next, ids.
 -- Returns for each its state afterwards ('' if none).
@@ -8,13 +9,13 @@ for i = 4, #ARGV do
   local was = redis.call('HMGET', key, 'state', 'cancelled')
   local state = was[1]
   local takes = state == 'FAILURE' and was[2] ~= '1'
-  if ARGV[1] == 'fresh' then takes = state == 'FAILURE' or state == 'REVOKED' end
-  if takes then
+  if ARGV[1] ~= 'once' then takes = state == 'FAILURE' or state == 'REVOKED' end
+  if takes and (ARGV[1] == 'last' or not is_followed(id)) then
     redis.call('ZREM', FAILED, id)
     redis.call('ZREM', UNTOLD, id)
     redis.call('PERSIST', key)
     redis.call('HDEL', key, 'ended_at', 'cancelled')
-    if ARGV[1] == 'fresh' then
+    if ARGV[1] ~= 'once' then
       redis.call('HDEL', key, 'error', 'first_attempt_at', 'holds', 'alerted')
       redis.call('HSET', key, 'attempts', '0')
       state = 'PENDING'
@@ -22,7 +23,10 @@ for i = 4, #ARGV do
       state = 'RETRY'
     end
     redis.call('HSET', key, 'state', state)
-    wait_until(id, first + (i - 4) * tonumber(ARGV[3]), 'new')
+    rejoin(id)
+    local due = first + (i - 4) * tonumber(ARGV[3])
+    wait_until(id, due, 'new')
+    if is_held(id) then redis.call('ZADD', WAITING, stamp(math.max(due, now + HELD)), id) end
   end
   outcomes[#outcomes + 1] = state or ''
 end

@@ -54,6 +54,9 @@ FULL = {
     "on_existing": "update",
     "triggers": '["message_sent", "user_blocked"]',
     "expires_at": "1700000200.000",
+    "action": "delete",
+    "after": "the one before",
+    "next": "the one behind",
 }
 
 texts = st.text(max_size=8)
@@ -163,7 +166,10 @@ class TestReading:
                 "on_existing": "update",
                 "triggers": ("message_sent", "user_blocked"),
                 "expires_at": 1700000200.0,
+                "action": "delete",
             },
+            "after": "the one before",
+            "followed_by": "the one behind",
             "turn_in": 0.0,
             "closed_for": 0.0,
         }
@@ -176,7 +182,9 @@ class TestReading:
         record = JobRecord.read("some-id", FULL)
         told = record.more.fields()
         assert told == {"v": "2", **{name: FULL[name] for name in told if name != "v"}}
-        assert set(told) == {"v", "priority", "group", "on_existing", "triggers", "expires_at"}
+        more = {"priority", "group", "on_existing", "triggers", "expires_at", "action"}
+        assert set(told) == {"v", *more}
+        assert More(action="delete").fields() == {"v": "2", "action": "delete"}
         assert More().fields() == {}
         # An older worker does with these what it must.
         assert More(priority="bulk", group="shop 7").fields() == {
@@ -193,6 +201,7 @@ class TestReading:
             {"triggers": "[1]"},
             {"triggers": "["},
             {"expires_at": "soon"},
+            {"action": "rename"},
         ],
     )
     def test_what_was_asked_for_besides_is_read_strictly(self, wrong: dict[str, str]) -> None:
