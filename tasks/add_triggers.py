@@ -43,18 +43,18 @@ def with_triggers(
     known = dict(webhook)
     try:
         if webhook["outcome"] != "created":
-            known["triggers"] = _listed(api, job)
+            known["triggers"] = listed(api, job)
         missing = [one for one in job.more.triggers if one not in known.get("triggers", ())]
         if not missing:
             return known
         if not progress.changed:
             before_call()
-        all_added, refusal = _add(api, job, missing)
+        all_added, refusal = add(api, job, missing)
         progress.changed = True
         if all_added:
             return {**known, "triggers": [*known.get("triggers", ()), *missing]}
         # What it has is what counts, not how an answer is to be read.
-        known["triggers"] = _listed(api, job)
+        known["triggers"] = listed(api, job)
         if not (refused := [one for one in missing if one not in known["triggers"]]):
             return known
         raise _refused(job, known["triggers"], refused, refusal)
@@ -76,7 +76,7 @@ def with_triggers(
     )
 
 
-def _add(
+def add(
     api: CometChat, job: JobRecord, missing: Sequence[str]
 ) -> tuple[bool, WebhookRejected | None]:
     """Whether the API took all of them, and what it said if it refused the call itself."""
@@ -88,7 +88,8 @@ def _add(
     return all(added.values()), None
 
 
-def _listed(api: CometChat, job: JobRecord) -> list[str]:
+def listed(api: CometChat, job: JobRecord) -> list[str]:
+    """The triggers that the webhook has at CometChat."""
     return api.list_triggers(job.app_id, job.webhook_id, version=job.webhook_version)
 
 
@@ -98,7 +99,7 @@ def _refused(
     said = f" {refusal}" if refusal else ""
     return TriggersRefused(
         f"CometChat refused triggers of webhook {job.webhook_id!r} of app {job.app_id!r}: "
-        f"{_shown(refused)}. The webhook is there and has {_shown(has) or 'none'}.{said} Retry "
+        f"{shown(refused)}. The webhook is there and has {shown(has) or 'none'}.{said} Retry "
         "the job if they are right after all, else forget it and enqueue the webhook with others.",
         status=refusal.status if refusal else None,
         code=refusal.code if refusal else None,
@@ -106,6 +107,7 @@ def _refused(
     )
 
 
-def _shown(names: Sequence[str]) -> str:
+def shown(names: Sequence[str]) -> str:
+    """Names in a sentence, not too many."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}"

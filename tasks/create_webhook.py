@@ -1,4 +1,4 @@
-"""The Celery task: claim the job, make sure that its webhook exists, report.
+"""The Celery task: claim the job, do what it asks for with its webhook, report.
 
 The message holds the job's id and nothing else. All that is known is in the record
 (`tasks.jobs`), so a second message, a repeated one or a lost one does no harm.
@@ -20,10 +20,10 @@ from celery.exceptions import Ignore, Retry
 
 from config.celery_app import app
 from config.settings import get_settings
+from tasks.act import act
 from tasks.backoff import RetryPolicy
 from tasks.clients import get_api
 from tasks.deadline import Deadline
-from tasks.ensure import ensure
 from tasks.errors import (
     ApiFailure,
     RateLimited,
@@ -57,7 +57,7 @@ LOGGED = ("attempt", "outcome", "status", "code", "ms", "next_try_in")
 
 @app.task(name="tasks.create_webhook", bind=True, throws=(WebhookJobError,))
 def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) -> dict[str, Any]:
-    """Run one attempt of a job. Returns the webhook as the API has it."""
+    """Run one attempt of a job, whatever it asks for. Returns the job's result."""
     if not isinstance(job_id, str):
         log.warning("foreign message dropped", task_id=self.request.id)
         raise Ignore
@@ -78,9 +78,8 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     try:
         refuse_if_workers_die(job)
         check = partial(check_current, store, job, started)
-        result = ensure(
-            get_api(job.account).guarded(way), job, before_call=check, progress=progress
-        )
+        api = get_api(job.account).guarded(way)
+        result = act(api, job, before_call=check, progress=progress)
     except StoreUnavailable:
         raise  # nothing can be reported either: the lease ends, and the job runs again
     except (Superseded, Cancelled, Held) as reason:

@@ -11,6 +11,7 @@ from tasks.cometchat import Guard
 from tasks.errors import ApiFailure, Expired
 from tasks.gate import Told
 from tasks.record import JobRecord
+from tasks.verbs import VERBS
 
 #: Seconds; with less left no call begins, as it could only be cut.
 LEAST_SECONDS: Final = 0.1
@@ -70,11 +71,14 @@ class Deadline:
 
 def _words(job: JobRecord) -> str:
     until = datetime.fromtimestamp(job.more.expires_at or 0.0, UTC).isoformat(timespec="seconds")
+    verb = VERBS[job.more.action]
     what = f"Webhook {job.webhook_id!r} of app {job.app_id!r}"
+    if job.more.action != "create":
+        what = f"To {verb.to_do} webhook {job.webhook_id!r} of app {job.app_id!r}"
     if job.outcome_unknown:
         effect = (
-            "An earlier call may have created it, as no answer says what it did: look for it among "
-            "the app's webhooks at CometChat."
+            f"An earlier call may have {verb.done}, as no answer says what it did: look for it "
+            "among the app's webhooks at CometChat."
         )
     else:
         effect = "No call was made for it after that."

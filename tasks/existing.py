@@ -12,7 +12,7 @@ from typing import Any
 from tasks.answers import WebhookFound
 from tasks.cometchat import CometChat
 from tasks.errors import ApiUnavailable, WebhookConflict, WebhookNotFound
-from tasks.progress import Progress, open_webhook
+from tasks.progress import Progress, open_password
 from tasks.record import JobRecord
 
 #: What every answer about a webhook shows of it besides its id, so that it can be compared.
@@ -34,7 +34,7 @@ def use_existing(
         ApiFailure: the update failed.
     """
     if job.more.on_existing == "update":
-        return _updated(api, job, found, before_call=before_call, progress=progress)
+        return bring_up_to_date(api, job, found, before_call=before_call, progress=progress)
     if differing := _differing(job, found):
         raise WebhookConflict(
             f"App {job.app_id!r} has a webhook {job.webhook_id!r} with another "
@@ -59,7 +59,7 @@ def changes_for(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
     return {name: value for name, value in asked.items() if found.get(name) != value}
 
 
-def _updated(
+def bring_up_to_date(
     api: CometChat,
     job: JobRecord,
     found: WebhookFound,
@@ -67,11 +67,20 @@ def _updated(
     before_call: Callable[[], None],
     progress: Progress,
 ) -> dict[str, Any]:
+    """Send what the webhook lacks of what the job asks for, if anything.
+
+    Returns:
+        The webhook as the API has it, with `outcome`: "updated", then with `changed`, the names of
+        the fields that were sent, or "existed".
+
+    Raises:
+        ApiFailure: the update failed.
+    """
     changes = changes_for(job.webhook, found)
-    if job.sealed_password is not None:  # which no answer shows: it may differ
-        with_password = open_webhook(job)
-        changes |= {"useBasicAuth": True, "username": with_password.username}
-        changes["password"] = with_password.password
+    password = open_password(job)
+    if password is not None:  # which no answer shows: it may differ
+        changes |= {"useBasicAuth": True, "username": job.webhook["username"]}
+        changes["password"] = password
     if not changes:
         return {**found, "outcome": "existed"}
     before_call()
@@ -96,4 +105,5 @@ def _updated(
 
 
 def _differing(job: JobRecord, found: Mapping[str, Any]) -> list[str]:
-    return [name for name in COMPARED if found.get(name) != job.webhook[name]]
+    compared = (name for name in COMPARED if name in job.webhook)
+    return [name for name in compared if found.get(name) != job.webhook[name]]

@@ -1,8 +1,10 @@
-"""What the steps of `tasks/ensure.py` share."""
+"""What the actions of jobs (`tasks/act.py`) share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from pydantic import SecretStr
 
 from tasks.errors import PasswordUnreadable, SealingUnavailable
 from tasks.record import JobRecord
@@ -19,10 +21,16 @@ class Progress:
 
 def open_webhook(job: JobRecord) -> Webhook:
     """The webhook with its password, for the call alone. Raises `PasswordUnreadable`."""
+    password = open_password(job)
+    return Webhook.parse({**job.webhook, "password": password} if password else job.webhook)
+
+
+def open_password(job: JobRecord) -> SecretStr | None:
+    """The password that the job has, if any, for the call alone. Raises `PasswordUnreadable`."""
     if job.sealed_password is None:
-        return Webhook.parse(job.webhook)
+        return None
     try:
-        return Webhook.parse({**job.webhook, "password": get_sealer().open(job.sealed_password)})
+        return get_sealer().open(job.sealed_password)
     except SealingUnavailable as error:
         problem = str(error)
     raise PasswordUnreadable(

@@ -1,0 +1,53 @@
+"""What a job does with its webhook at CometChat: one function for each action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from tasks.change import delete, update
+from tasks.cometchat import CometChat
+from tasks.ensure import ensure
+from tasks.exact_triggers import set_triggers
+from tasks.progress import Progress
+from tasks.record import Action, JobRecord
+
+
+class _Act(Protocol):
+    def __call__(
+        self,
+        api: CometChat,
+        job: JobRecord,
+        *,
+        before_call: Callable[[], None],
+        progress: Progress,
+    ) -> dict[str, Any]: ...
+
+
+ACTS: Final[Mapping[Action, _Act]] = {
+    "create": ensure,
+    "update": update,
+    "delete": delete,
+    "set_triggers": set_triggers,
+}
+
+
+def act(
+    api: CometChat, job: JobRecord, *, before_call: Callable[[], None], progress: Progress
+) -> dict[str, Any]:
+    """Do what a job asks for, whatever became of earlier calls.
+
+    Args:
+        api: the account's client.
+        job: what to do with which webhook.
+        before_call: runs right before the first call that changes something; what it raises, if
+            the call may not be made, comes through.
+        progress: is told what this attempt has done, however it ends.
+
+    Returns:
+        What is stored as the job's result, with its `outcome`.
+
+    Raises:
+        ApiFailure: a call failed, or what was asked for cannot be done.
+    """
+    return ACTS[job.more.action](api, job, before_call=before_call, progress=progress)
