@@ -4,9 +4,11 @@
 
     job = enqueue_webhook("my-app", Webhook(id="orders", name="Orders", webhook_url="https://…"))
 
-This is the producer's whole API.
+`update_webhook`, `set_triggers` and `delete_webhook` are jobs of the same kind; those of a webhook
+run in the order in which they were accepted. This is the producer's whole API.
 """
 
+from tasks.changes import delete_webhook, set_triggers, update_webhook
 from tasks.errors import (
     DurabilityUnavailable,
     InvalidInput,
@@ -38,7 +40,10 @@ __all__ = [
     "Webhook",
     "WebhookJobError",
     "check_app_id",
+    "delete_webhook",
     "enqueue_webhook",
     "enqueue_webhooks",
     "get_job",
+    "set_triggers",
+    "update_webhook",
 ]

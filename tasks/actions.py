@@ -11,8 +11,10 @@ from tasks.errors import NotConfirmed, StepRefused
 from tasks.failed import take_up
 from tasks.job import Job
 from tasks.outcome import retold, tell_outcome
+from tasks.record import JobRecord
 from tasks.selection import ALL, Selection
 from tasks.store import get_store
+from tasks.verbs import VERBS
 
 
 def cancel_job(job_id: str) -> Job:
@@ -41,12 +43,18 @@ def cancel_job(job_id: str) -> Job:
     return job
 
 
-def retry_job(job_id: str) -> Job:
+def retry_job(job_id: str, *, even_if_followed: bool = False) -> Job:
     """Take up a failed or cancelled job again, with all its attempts anew and its history kept.
+
+    Args:
+        job_id: which.
+        even_if_followed: take it up although later jobs of its webhook were asked for; it runs
+            once these have ended, and may undo what they did.
 
     Raises:
         JobNotFound: there is no such job.
-        StepRefused: it has not ended, it succeeded, or its time (`expires_in`) is over.
+        StepRefused: it has not ended, it succeeded, its time (`expires_in`) is over, or a later
+            job of its webhook follows it.
     """
     store = get_store()
     record = store.get(job_id)
@@ -57,11 +65,28 @@ def retry_job(job_id: str) -> Job:
                 f"Job {job_id} cannot be retried, as its time (expires_in) is over. If its webhook "
                 "is still wanted, forget the job and enqueue the webhook again."
             )
-        [state] = take_up(store, [job_id], how="fresh")
+        how: Literal["fresh", "last"] = "last" if even_if_followed else "fresh"
+        [state] = take_up(store, [job_id], how=how)
         job = Job(store.get(job_id), store)
         if state == "PENDING":
             return job
+        if state in {"FAILURE", "REVOKED"}:
+            raise StepRefused(_followed(job.record))
     raise StepRefused(f"Job {job_id} is {state}; only a failed or cancelled one can be retried.")
+
+
+def _followed(record: JobRecord) -> str:
+    later = f"job {record.followed_by}" if record.followed_by else "another job"
+    return (
+        f"Job {record.id} cannot just be retried: {later} was accepted after it for the same "
+        f"webhook, {record.webhook_id!r} of app {record.app_id!r}, and to {_to_do(record)} it now "
+        "could undo what that did. To have it run after all of them, retry it with "
+        "--even-if-followed (even_if_followed=True)."
+    )
+
+
+def _to_do(record: JobRecord) -> str:
+    return VERBS[record.more.action].to_do
 
 
 def forget_job(job_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tasks.commands.change import delete, set_triggers, update
 from tasks.commands.check import check
 from tasks.commands.end import cancel, forget
 from tasks.commands.enqueue import enqueue
@@ -15,7 +16,7 @@ from tasks.commands.retry import retry
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Create CometChat webhooks from a queue, and see to their jobs.
+    """Create and change CometChat webhooks from a queue, and see to their jobs.
 
     Exit codes: 0 done; 1 a job that was waited for failed, a step was refused, `retry --failed`
     was not told to go on, or `check` found what it did not mend; 2 bad input; 3 Redis cannot be
@@ -23,5 +24,8 @@ def cli() -> None:
     """
 
 
-for command in (enqueue, import_file, status, list_, retry, cancel, forget, check, gate):
+for command in (
+    *(enqueue, import_file, update, delete, set_triggers),
+    *(status, list_, retry, cancel, forget, check, gate),
+):
     cli.add_command(command)

@@ -20,7 +20,9 @@ from rich.text import Text
 from tasks.failed import Preview
 from tasks.job import Job
 from tasks.repair import Problem
+from tasks.states import ENDED
 from tasks.store import get_store
+from tasks.verbs import VERBS
 
 #: Columns of a "terminal" that is a pipe: wide enough for `grep` to find a job on one line.
 PIPE_WIDTH: Final = 2_000
@@ -68,13 +70,16 @@ def effect_words(job: Job) -> str:
         return "A call is under way; `status` tells what became of it once it has ended."
     if job.state not in {"REVOKED", "FAILURE"}:
         return ""
+    verb = VERBS[job.record.more.action]
     if job.effect == "unknown":
+        may = f"An earlier call may have {verb.done} all the same"
+        may = "The webhook may exist all the same" if job.record.more.action == "create" else may
         return (
-            "The webhook may exist all the same, as no answer says what a call for it did: look "
+            f"{may}, as no answer says what a call for it did: look "
             f"for {job.record.webhook_id!r} among the webhooks of app {job.record.app_id!r} at "
             "CometChat."
         )
-    return "It created no webhook." if job.state == "REVOKED" else ""
+    return verb.none if job.state == "REVOKED" else ""
 
 
 def show_job(job: Job, *, as_json: bool) -> None:
@@ -157,8 +162,17 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
     facts.add_row("Job", job.id)
     facts.add_row("State", state)
     facts.add_row("App", _plain(record.app_id))
-    facts.add_row("Webhook", _plain(f"{record.webhook_id} ({record.webhook.get('name')})"))
-    facts.add_row("URL", _plain(record.webhook.get("webhookURL")))
+    if record.more.action == "create":
+        facts.add_row("Webhook", _plain(f"{record.webhook_id} ({record.webhook.get('name')})"))
+        facts.add_row("URL", _plain(record.webhook.get("webhookURL")))
+    else:
+        facts.add_row("Action", VERBS[record.more.action].to_do)
+        facts.add_row("Webhook", _plain(record.webhook_id))
+    for name, value in record.webhook.items() if record.more.action == "update" else ():
+        if name != "id":
+            facts.add_row(_plain(name), _plain(value))
+    if record.after and job.state not in ENDED:
+        facts.add_row("Runs after", record.after)
     if record.more.triggers:
         facts.add_row("Triggers", _plain(", ".join(record.more.triggers)))
     if record.more.on_existing != "accept":
@@ -234,10 +248,15 @@ def _state(job: Job) -> Text:
 
 
 def _outcome(result: Mapping[str, Any]) -> str:
-    what = "the webhook was created"
-    if result.get("outcome") == "existed":
-        what = "the webhook was there already, as asked for"
-    elif result.get("outcome") == "updated":
+    outcome = result.get("outcome")
+    what = {
+        "existed": "the webhook was there already, as asked for",
+        "updated": "the webhook was updated",
+        "unchanged": "the webhook was as asked for already",
+        "deleted": "the webhook was deleted",
+        "absent": "there was no such webhook",
+    }.get(str(outcome), "the webhook was created")
+    if "changed" in result:
         what = f"the webhook was there already, and was sent: {', '.join(result['changed'])}"
     if "triggers" not in result:
         return what

@@ -83,7 +83,7 @@ def retry_failed_jobs(
     """Take up failed jobs again, those that failed first at first, with all attempts anew.
 
     Each keeps its history. One that is not failed any more when its turn comes stays as it is, and
-    so does one whose time (`expires_in`) is over.
+    so do one whose time (`expires_in`) is over and one that a later job of its webhook follows.
 
     Args:
         selection: which; by default all.
@@ -117,13 +117,13 @@ def take_up(
     store: JobStore,
     job_ids: Sequence[str],
     *,
-    how: Literal["fresh", "once"],
+    how: Literal["fresh", "last", "once"],
     due: float = 0.0,
     spacing: float = 0.0,
 ) -> list[str]:
     """Take ended jobs up again as `JobStore.retry` does, and let the result backend say so."""
     states = store.retry(job_ids, how=how, due=due, spacing=spacing)
-    waits: Literal["PENDING", "RETRY"] = "PENDING" if how == "fresh" else "RETRY"
+    waits: Literal["PENDING", "RETRY"] = "RETRY" if how == "once" else "PENDING"
     taken = [one for one, state in zip(job_ids, states, strict=True) if state == waits]
     retold(taken, waits)
     # A worker may have run one already, and told its outcome in vain.
@@ -136,7 +136,8 @@ def take_up(
 def _chosen(store: JobStore, selection: Selection) -> Iterator[JobRecord]:
     now = store.clock()
     walk = store.walk("failed", since=selection.begin, until=selection.end, oldest_first=True)
-    return (job for job in walk if selection.fits(job) and not job.is_expired(now))
+    may = (job for job in walk if not job.is_expired(now) and job.followed_by is None)
+    return (job for job in may if selection.fits(job))
 
 
 def _end(selection: Selection, now: float) -> float:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tasks.jobs import JobStore
 from tasks.record import JobRecord
 from tasks.states import ENDED
 
 #: What is known of a job's effect at CometChat.
-Effect = Literal["none", "created", "existed", "updated", "unknown"]
+Effect = Literal[
+    "none", "created", "existed", "updated", "unchanged", "deleted", "absent", "unknown"
+]
 
 #: `wait` looks this often at first, and this often later, in seconds.
 POLL_FIRST, POLL_MOST = 0.05, 1.0
@@ -21,7 +23,7 @@ POLL_FIRST, POLL_MOST = 0.05, 1.0
 class Job:
     """A job as it stood when it was last looked at; `refresh()` looks again.
 
-    It is made by `enqueue_webhook` and `get_job`.
+    It is made by `enqueue_webhook`, its like for changes (`tasks/changes.py`) and `get_job`.
     """
 
     def __init__(self, record: JobRecord, store: JobStore) -> None:
@@ -30,7 +32,10 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The job's id, and its Celery task's: UUIDv5 of account, app id and webhook id."""
+        """The job's id, and its Celery task's.
+
+        That of a webhook's first creation is the UUIDv5 of account, app id and webhook id.
+        """
         return self._record.id
 
     @property
@@ -46,8 +51,9 @@ class Job:
     @property
     def result(self) -> Mapping[str, Any] | None:
         """The webhook as the API has it; on SUCCESS, and on FAILURE if it is there all the same.
+        Of a delete, or of triggers that were set, just its id and what follows.
 
-        `outcome` is "created", "existed" or "updated", `changed` the names of the fields that an
+        `outcome` is what `effect` says, `changed` the names of the fields that an
         update sent. If triggers were asked for, all that the webhook has are in `triggers`, which
         is missing if nobody knows.
         """
@@ -74,13 +80,14 @@ class Job:
         """What the job has done at CometChat, as far as anybody knows.
 
         "created", "existed" or "updated" on SUCCESS, and on FAILURE if the webhook is there and
-        only its triggers are not. Else "none" if no call was made, or each is known to have had no
+        only its triggers are not; "updated" or "unchanged", and "deleted" or "absent", of jobs
+        that change or delete it. Else "none" if no call was made, or each is known to have had no
         effect; "unknown" if one is under way, or nobody saw how one ended: then the webhook may
         exist.
         """
         if self.state == "SUCCESS" or self.result:
-            outcome = (self.result or {}).get("outcome")
-            return outcome if outcome in {"existed", "updated"} else "created"
+            outcome: Any = (self.result or {}).get("outcome")
+            return outcome if outcome in get_args(Effect) else "created"
         return "unknown" if self._record.outcome_unknown or self.state == "STARTED" else "none"
 
     @property
@@ -119,6 +126,8 @@ class Job:
         return {
             "id": self.id,
             "state": self.state,
+            "action": record.more.action,
+            "after": record.after,
             "app_id": record.app_id,
             "webhook_id": record.webhook_id,
             "attempts": self.attempts,

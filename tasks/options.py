@@ -139,8 +139,27 @@ def filter_options(command: Any) -> Any:
     return command
 
 
+unknown_triggers_option = click.option(
+    "--allow-unknown-triggers",
+    is_flag=True,
+    help="Take triggers that CometChat's documentation does not name.",
+)
+
+
 def creation_options(command: Any) -> Any:
-    """The options of both commands that enqueue."""
+    """The options of both commands that enqueue webhooks to create."""
+    on_existing = click.option(
+        "--on-existing",
+        type=click.Choice(get_args(OnExisting)),
+        default="accept",
+        show_default=True,
+        help="If the webhook exists: accept it with the same name and URL, update it, or fail.",
+    )
+    return change_options(unknown_triggers_option(on_existing(command)))
+
+
+def change_options(command: Any) -> Any:
+    """The options of all commands that enqueue."""
     for option in (
         json_option,
         account_option,
@@ -148,18 +167,6 @@ def creation_options(command: Any) -> Any:
             "--durability",
             type=click.Choice(get_args(Durability)),
             help="What to wait for besides Redis's memory; by default ENQUEUE_DURABILITY.",
-        ),
-        click.option(
-            "--allow-unknown-triggers",
-            is_flag=True,
-            help="Take triggers that CometChat's documentation does not name.",
-        ),
-        click.option(
-            "--on-existing",
-            type=click.Choice(get_args(OnExisting)),
-            default="accept",
-            show_default=True,
-            help="If the webhook exists: accept it with the same name and URL, update it, or fail.",
         ),
         click.option(
             "--expires-in",
@@ -179,6 +186,12 @@ def creation_options(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def no_stray_words(context: click.Context) -> None:
+    """Refuse arguments that belong to no option: one may be a password, and Click would show it."""
+    if context.args:
+        raise click.UsageError("There are words that belong to no option.")
 
 
 def order_options(priority: Priority) -> Callable[[Any], Any]:

@@ -166,7 +166,7 @@ def enqueue_webhooks(
             group=group,
         )
     except InvalidInput as error:
-        raise _merged([error, *_problems_of_one(items)]) from None
+        raise merged([error, *_problems_of_one(items)]) from None
     store = get_store()
     drafts = [_draft(item, asked) for item in items]
     outcomes: list[Enqueued] = []
@@ -192,6 +192,12 @@ def get_job(job_id: str) -> Job:
     """The job with this id. Raises `JobNotFound` or `StoreUnavailable`."""
     store = get_store()
     return Job(store.get(job_id), store)
+
+
+def enqueue_new(new: NewJob, durability: Durability) -> Enqueued:
+    """Enqueue one job that was checked. Raises `StoreUnavailable` or `DurabilityUnavailable`."""
+    [outcome] = _enqueue_step(get_store(), [new], durability)
+    return outcome
 
 
 def _enqueue_step(
@@ -251,7 +257,7 @@ def _checked(app_id: object, webhook: Any, asked: Asked) -> Webhook:
     except InvalidInput as error:
         bad.append(error)
     if bad:
-        raise _merged(bad)
+        raise merged(bad)
     return checked
 
 
@@ -265,7 +271,8 @@ def _problems_of_one(items: Sequence[Any]) -> Sequence[InvalidInput]:
     return [wrong] if isinstance(wrong, InvalidInput) else []
 
 
-def _merged(errors: Sequence[InvalidInput]) -> InvalidInput:
+def merged(errors: Sequence[InvalidInput]) -> InvalidInput:
+    """One error that tells all of these."""
     problems = {name: words for error in errors for name, words in error.problems.items()}
     return InvalidInput("; ".join(map(str, errors)), problems)
 

@@ -32,7 +32,8 @@ PRUNE_SECONDS = 60 * 60
 def retry_failed(self: Task, *_: object, **__: object) -> int:
     """Give each failed job that may succeed by now one more attempt; how many there were.
 
-    One that a person cancelled during its last attempt gets none, nor one whose time is over.
+    One that a person cancelled during its last attempt gets none, nor one whose time is over, nor
+    one that a later job of its webhook follows: a create would come back after its delete.
     """
     store = get_store(WORKER_PATIENCE)
     if not _is_time(self, store, RETRY_FAILED_SECONDS):
@@ -44,6 +45,7 @@ def retry_failed(self: Task, *_: object, **__: object) -> int:
         for job in store.walk("failed")
         if (job.error or {}).get("class") in MAY_SUCCEED_LATER
         and not job.cancelled
+        and job.followed_by is None
         and not job.is_expired(now)
         and (job.first_attempt_at or job.created_at) >= oldest
     ]

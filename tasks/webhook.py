@@ -298,6 +298,17 @@ def check_app_id(app_id: object) -> str:
     raise InvalidInput(f"app id: {problem}", {"appId": problem})
 
 
+def check_webhook_id(webhook_id: object) -> str:
+    """The webhook's id, unchanged, if it can be one. Raises `InvalidInput`."""
+    problem = f"must be text (is {type(webhook_id).__name__})"
+    if isinstance(webhook_id, str):
+        try:
+            return _identifier(webhook_id)
+        except ValueError as error:
+            problem = str(error)
+    raise InvalidInput(f"webhook id: {problem}", {"id": problem})
+
+
 def differing_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
     """The wire names under which two `Webhook.wire()` bodies differ, in the order of the fields.
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tasks.commands import Command, Stopped
-from tasks.options import creation_options, order_options, password_options, read_password
+from tasks.options import (
+    creation_options,
+    no_stray_words,
+    order_options,
+    password_options,
+    read_password,
+)
+
+if TYPE_CHECKING:
+    from tasks.job import Job
 
 #: Seconds that `--wait` waits unless told otherwise, and at most.
 WAIT_SECONDS: Final = 60.0
 MAX_WAIT_SECONDS: Final = 86_400.0
+
+
+wait_option = click.option(
+    "--wait",
+    metavar="[SECONDS]",
+    is_flag=False,
+    flag_value=WAIT_SECONDS,
+    type=click.FloatRange(0, MAX_WAIT_SECONDS),
+    help=f"Wait for the job to end, {WAIT_SECONDS:g} s unless told otherwise.",
+)
 
 
 @click.command(cls=Command, context_settings={"allow_extra_args": True})
@@ -30,14 +49,7 @@ MAX_WAIT_SECONDS: Final = 86_400.0
     multiple=True,
     help="An event that CometChat is to deliver, such as message_sent; repeat it for more.",
 )
-@click.option(
-    "--wait",
-    metavar="[SECONDS]",
-    is_flag=False,
-    flag_value=WAIT_SECONDS,
-    type=click.FloatRange(0, MAX_WAIT_SECONDS),
-    help=f"Wait for the job to end, {WAIT_SECONDS:g} s unless told otherwise.",
-)
+@wait_option
 @order_options("interactive")
 @creation_options
 @click.pass_context
@@ -61,11 +73,9 @@ def enqueue(
     **options: Any,
 ) -> int:
     """Enqueue one webhook. The same one again is the same job."""
-    from tasks.display import say_job
     from tasks.producer import enqueue_webhooks
 
-    if context.args:  # one may be a password: Click would show it
-        raise click.UsageError("There are words that belong to no option.")
+    no_stray_words(context)
     webhook: dict[str, Any] = {
         "id": webhook_id,
         "name": name,
@@ -82,8 +92,15 @@ def enqueue(
     if error is not None:
         raise error
     assert job is not None  # noqa: S101  one of the two is always there
+    what = "Accepted" if is_new else "Was there already, and stays as it was"
+    return end_of(job, what, wait, as_json=as_json)
+
+
+def end_of(job: Job, what: str, wait: float | None, *, as_json: bool) -> int:
+    """Say what became of an accepted job, at once or once it was waited for; the exit code."""
+    from tasks.display import say_job
+
     if wait is None:
-        what = "Accepted" if is_new else "Was there already, and stays as it was"
         say_job(job, what, as_json=as_json)
         return 0
     try:

@@ -18,6 +18,11 @@ from tasks.options import Rate, filter_options, json_option
 @filter_options
 @click.option("--rate", type=Rate(), metavar="RATE", help=Rate.__doc__)
 @click.option("--yes", is_flag=True, help="With --failed: do it, without a preview.")
+@click.option(
+    "--even-if-followed",
+    is_flag=True,
+    help="With JOB: also if later jobs of its webhook were accepted; it runs after them.",
+)
 @json_option
 def retry(
     *,
@@ -25,16 +30,20 @@ def retry(
     failed: bool,
     rate: float | None,
     yes: bool,
+    even_if_followed: bool,
     as_json: bool,
     **filters: Any,
 ) -> int:
     """Take up a failed or cancelled job again, or those that failed, with all attempts anew.
 
-    --failed shows first which jobs that would be, and asks; --since and --until are times of their
-    failures. Where nobody can be asked, nothing is changed without --yes, and the exit code is 1.
+    One that a later job of its webhook follows is left alone. --failed shows first which jobs that
+    would be, and asks; --since and --until are times of their failures. Where nobody can be asked,
+    nothing is changed without --yes, and the exit code is 1.
     """
     if (job is not None) == failed:
         raise click.UsageError("Give either a JOB, or --failed.")
+    if even_if_followed and job is None:
+        raise click.UsageError("Only a JOB goes with --even-if-followed.")
     if job is None:
         return _retry_failed(rate, yes=yes, as_json=as_json, **filters)
     if yes or rate or any(value is not None for value in filters.values()):
@@ -42,7 +51,8 @@ def retry(
     from tasks.actions import retry_job
     from tasks.display import say_job
 
-    say_job(retry_job(job), "Taken up again", as_json=as_json)
+    retried = retry_job(job, even_if_followed=even_if_followed)
+    say_job(retried, "Taken up again", as_json=as_json)
     return 0
 
 
