@@ -22,10 +22,11 @@ local function set_or_drop(id, field, value)
   if value then redis.call('HSET', record(id), field, value) else redis.call('HDEL', record(id), field) end
 end
 
--- Whether the job before it has not ended.
+-- Whether the job before it has not ended. One that does not know of it is another of the same id:
+-- it was forgotten or has expired, and was enqueued anew, behind this one.
 local function is_held(id)
   local before = redis.call('HGET', record(id), 'after')
-  return before and is_unfinished(before)
+  return points_to(before, 'next', id) and is_unfinished(before)
 end
 
 local function links_of(id)
@@ -90,7 +91,7 @@ local function end_in_chain(id, lifetime)
   local chain = chain_key(links.first)
   local latest = redis.call('HGET', chain, 'latest')
   local is_latest_of_all = latest == id
-  if links.attempt == '0' or (links.before and is_unfinished(links.before)) then
+  if links.attempt == '0' or is_held(id) then
     unlink(id, links)
     if is_latest_of_all then
       latest = links.before

@@ -7,6 +7,7 @@ as an hour that went by.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ TIMES = ("created_at", "due_at", "first_attempt_at", "started_at", "ended_at")
 HISTORY_LIMIT = 20
 
 _DUMP = """
-local found = {sets = {}, records = {}, expires = {}, others = {}}
+local found = {sets = {}, records = {}, expires = {}, chains = {}, others = {}}
 for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
   local kind, name = redis.call('TYPE', key).ok, string.sub(key, #KEYS[1] + 1)
   if string.find(name, '^ready:') or name == 'order' then
@@ -33,6 +34,9 @@ for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
     local id = string.sub(name, 5)
     found.records[id] = redis.call('HGETALL', key)
     found.expires[id] = redis.call('PEXPIRETIME', key)
+  elseif kind == 'hash' and string.find(name, '^chain:') then
+    local latest = redis.call('HGET', key, 'latest') or ''
+    found.chains[string.sub(name, 7)] = {latest, redis.call('TTL', key)}
   elseif kind == 'zset' then
     found.sets[name] = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
   else
@@ -77,6 +81,8 @@ class Keyspace:
 
     now: float
     jobs: Mapping[str, Mapping[str, Any]]
+    #: By the id of the webhook's create job: the latest of its jobs, and seconds left, if it ends.
+    chains: Mapping[str, tuple[str, float | None]]
     others: tuple[str, ...]
 
     def state(self, job: str) -> str:
@@ -101,7 +107,11 @@ def read(client: redis.Redis) -> Keyspace:
     for name, flat in dict(found["sets"]).items():
         for job, score in zip(flat[::2], flat[1::2], strict=True):
             jobs.setdefault(job, {})[name] = float(score)
-    return Keyspace(float(found["now"]), jobs, tuple(found["others"]))
+    chains = {
+        first: (latest, seconds if seconds >= 0 else None)
+        for first, (latest, seconds) in dict(found["chains"]).items()
+    }
+    return Keyspace(float(found["now"]), jobs, chains, tuple(found["others"]))
 
 
 def forward(client: redis.Redis, seconds: int) -> None:
@@ -114,9 +124,31 @@ def broken_promises(keyspace: Keyspace, *, pipe_size: int, result_ttl: int) -> l
     wrong = [f"a key {name} that nobody knows" for name in keyspace.others]
     for job, held in keyspace.jobs.items():
         wrong += [f"{words}: {job} {dict(held)}" for words in _wrong(held, keyspace, result_ttl)]
+    wrong += _wrong_chains(keyspace)
     published = sum("published" in held for held in keyspace.jobs.values())
     if published > pipe_size:
         wrong.append(f"{published} hints in a pipe for {pipe_size}")
+    return wrong
+
+
+def _wrong_chains(keyspace: Keyspace) -> list[str]:
+    running = Counter(
+        held.get("chain", job)
+        for job, held in keyspace.jobs.items()
+        if keyspace.state(job) == "STARTED"
+    )
+    wrong = [f"{number} jobs of {first} run" for first, number in running.items() if number > 1]
+    for first, (latest, ends_in) in keyspace.chains.items():
+        state = keyspace.state(latest)
+        if ends_in is None and state not in {*UNFINISHED, "FAILURE"}:
+            wrong.append(f"the chain {first} is kept for ever, its latest {latest} is {state}")
+        if ends_in is not None and state in UNFINISHED:
+            wrong.append(f"the chain {first} expires, its latest {latest} is {state}")
+    for job, held in keyspace.jobs.items():
+        before = held.get("after", NONE)
+        waits = keyspace.state(before) in UNFINISHED and keyspace.jobs[before].get("next") == job
+        if keyspace.state(job) == "STARTED" and waits:
+            wrong.append(f"{job} runs before {before} has ended")
     return wrong
 
 
@@ -135,7 +167,7 @@ def _wrong(held: Mapping[str, Any], keyspace: Keyspace, result_ttl: int) -> list
         "in no place": bool(PLACES[state]) and not places,
         "in a wrong place": bool(places - PLACES[state]),
         "not in the index": "index" not in held,
-        "without a layout": held.get("v") != "1",
+        "without a layout": held.get("v") != ("2" if {"after", "chain"} & set(held) else "1"),
         "a lease without an owner": state == "STARTED"
         and not all(held.get(name) for name in ("worker", "token", "started_at")),
         "due and running": (state in {"PENDING", "RETRY"}) != ("due_at" in held),

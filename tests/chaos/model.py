@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tasks import jobs
+from tests.chaos.chains import ChainMachine
 from tests.chaos.machine import STEP_LIMIT
 from tests.chaos.rules import JobMachine
 from worker.stack import RedisServer
@@ -24,11 +25,18 @@ from worker.stack import RedisServer
 STEPS_A_RUN = 60
 
 
-def run_model(steps: int, seed_number: int, *, url: str | None = None) -> int:
+def run_model(
+    steps: int,
+    seed_number: int,
+    *,
+    url: str | None = None,
+    model: type[JobMachine] | type[ChainMachine] = JobMachine,
+) -> int:
     """Take at least so many random steps; how many there were.
 
     Args:
         seed_number: the same steps again for the same number.
+        model: of a job alone, or of the jobs of one webhook.
         url: a Redis to empty and to use; a server of its own if not given.
 
     Raises:
@@ -41,17 +49,17 @@ def run_model(steps: int, seed_number: int, *, url: str | None = None) -> int:
             server = RedisServer(Path(folder), options=("--appendonly", "no"))
             stack.callback(server.kill)
             url = server.url
-        JobMachine.url, JobMachine.steps = url, 0
+        model.url, model.steps = url, 0
         part = 0
-        while (left := steps - JobMachine.steps) > 0:
-            machine = seed(seed_number * 1_000 + part)(JobMachine)
+        while (left := steps - model.steps) > 0:
+            machine = seed(seed_number * 1_000 + part)(model)
             try:
                 run_state_machine_as_test(machine, settings=_settings(1 + left // STEPS_A_RUN))
             except Exception as error:
                 error.add_note(f"again: run_model({steps}, {seed_number})")
                 raise
             part += 1
-        return JobMachine.steps
+        return model.steps
 
 
 def _settings(runs: int) -> settings:

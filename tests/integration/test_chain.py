@@ -12,6 +12,8 @@ import redis
 from tasks.jobs import EXISTS, PUBLISHED, WAITING, JobStore
 from tasks.record import ACCOUNT, Action, JobRecord, More, NewJob, job_id
 from tests.chaos import keyspace
+from tests.chaos.chains import ChainMachine
+from tests.chaos.model import run_model
 from tests.integration.test_jobs import ERROR, places
 
 FIRST = job_id(ACCOUNT, "app", "orders")
@@ -49,6 +51,8 @@ def begin(store: JobStore, job: JobRecord) -> JobRecord:
 
 
 def is_held(store: JobStore, job: JobRecord) -> bool:
+    """Whether it cannot be claimed although its time has come."""
+    store._redis.zadd("webhooks:waiting", {job.id: 1}, xx=True)
     return store.claim(job.id, worker="w", token="t") is None
 
 
@@ -115,7 +119,7 @@ class TestOrder:
         later = change()
         second = add(store, replace(later, not_before=due))
         end(store, first)
-        assert is_held(store, second)
+        assert store.claim(second.id, worker="w", token="t") is None
         assert 3590 < (store.take_due(queued=0).next_due or 0) <= 3600
 
     def test_another_webhooks_jobs_wait_for_none_of_these(self, store: JobStore) -> None:
@@ -186,6 +190,12 @@ class TestTheSame:
         add(store, change("delete"))
         again = add(store, new, EXISTS)
         assert (again.id, again.state) == (job.id, "PENDING")
+        # Even if by now another asks for the same.
+        first = change(name="new")
+        add(store, first)
+        add(store, change("delete"))
+        assert add(store, change(name="new"), WAITING).id != first.id
+        assert add(store, first, EXISTS).id == first.id
 
 
 class TestCreatedAgain:
@@ -221,6 +231,18 @@ class TestCreatedAgain:
         end(store, add(store, change("delete")))
         update = add(store, change(name="new"))
         assert add(store, creation(), WAITING).after == update.id
+
+    def test_one_that_was_forgotten_and_is_enqueued_anew_holds_none_that_came_before(
+        self, store: JobStore
+    ) -> None:
+        first = add(store, creation())
+        update = add(store, change(name="new"))
+        store.cancel(first.id)
+        store.forget([first.id])
+        assert add(store, creation(), WAITING).after == update.id
+        assert is_held(store, first)
+        end(store, update)
+        end(store, first)
 
     def test_a_plain_creation_has_no_chain(self, store: JobStore, client: redis.Redis) -> None:
         job = add(store, creation())
@@ -301,3 +323,7 @@ class TestTakenUpAgain:
         end(store, first)
         end(store, second)
         begin(store, third)
+
+
+def test_random_steps_break_no_promise(redis_server: str) -> None:
+    assert run_model(1_500, 1, url=redis_server, model=ChainMachine) >= 1_500
