@@ -21,6 +21,7 @@ from tasks.job import Job
 from tasks.producer import Enqueued, enqueue_new, merged
 from tasks.record import Action, More, NewJob, Priority, job_id
 from tasks.sealing import get_sealer
+from tasks.store import get_store
 from tasks.triggers import TriggerCheck, trigger_ids
 from tasks.webhook import check_app_id, check_webhook_id
 
@@ -119,6 +120,12 @@ def set_triggers(
 
     asked_for: dict[str, Any] = {**options, "allow_unknown_triggers": allow_unknown_triggers}
     return _enqueue("set_triggers", app_id, webhook_id, wanted, asked_for)
+
+
+def latest_job(app_id: str, webhook_id: str, *, account: str = "default") -> Job:
+    """The latest job of a webhook. Raises `JobNotFound` or `StoreUnavailable`."""
+    store = get_store()
+    return Job(store.get(store.latest_of(job_id(account, app_id, webhook_id))), store)
 
 
 def _enqueue(

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from tasks.failed import Preview
 from tasks.job import Job
+from tasks.record import JobRecord
 from tasks.repair import Problem
 from tasks.states import ENDED
 from tasks.store import get_store
@@ -218,7 +219,7 @@ def job_table(jobs: Iterable[Job], *, width: int) -> Table:
         times = map(_local, filter(None, (record.created_at, record.ended_at)))
         table.add_row(
             _state(job),
-            *map(_plain, (record.app_id, record.webhook_id, job.id, failure)),
+            *map(_plain, (record.app_id, _whose(record), job.id, failure)),
             *((str(job.attempts), *times) if is_wide else ()),
         )
     return table
@@ -241,6 +242,13 @@ def _history(entries: Iterable[Mapping[str, Any]]) -> Table:
             _plain(entry.get("message")),
         )
     return table
+
+
+def _whose(record: JobRecord) -> str:
+    """The webhook, with what is done to it unless it is created."""
+    action = record.more.action
+    what = "" if action == "create" else f" ({VERBS[action].to_do.removesuffix(' of')})"
+    return f"{record.webhook_id}{what}"
 
 
 def _state(job: Job) -> Text:

@@ -157,6 +157,10 @@ class JobStore:
             raise JobNotFound(f"There is no job {job_id}: never enqueued, or ended and pruned.")
         return JobRecord.read(job_id, fields)
 
+    def latest_of(self, first: str) -> str:
+        """The id of the latest job of the webhook whose create job has this id."""
+        return self._run(self._redis.hget, f"{PREFIX}chain:{first}", "latest") or first
+
     def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
         """Read the records that exist, in the order asked for.
 

@@ -8,13 +8,12 @@ import click
 
 from tasks.commands import Command
 from tasks.options import account_option, filter_options, json_option
-from tasks.record import job_id
 from tasks.states import STATES
 
 
 @click.command(cls=Command)
 @click.argument("job", required=False)
-@click.option("--app-id", help="With --id: the job of this app's webhook.")
+@click.option("--app-id", help="With --id: the latest job of this app's webhook.")
 @click.option("--id", "webhook_id", help="The webhook's id.")
 @account_option
 @json_option
@@ -22,13 +21,15 @@ def status(
     *, job: str | None, app_id: str | None, webhook_id: str | None, account: str, as_json: bool
 ) -> None:
     """Show a job: state, attempts, when it is due, what became of it."""
+    from tasks.changes import latest_job
     from tasks.display import show_job
     from tasks.producer import get_job
 
     named = app_id is not None and webhook_id is not None
     if (job is not None) == named or (app_id is None) != (webhook_id is None):
         raise click.UsageError("Give either a JOB, or --app-id and --id.")
-    show_job(get_job(job or job_id(account, str(app_id), str(webhook_id))), as_json=as_json)
+    found = get_job(job) if job else latest_job(str(app_id), str(webhook_id), account=account)
+    show_job(found, as_json=as_json)
 
 
 @click.command("list", cls=Command)

@@ -236,8 +236,8 @@ class TestCreatedAgain:
         self, store: JobStore
     ) -> None:
         first = add(store, creation())
-        update = add(store, change(name="new"))
         store.cancel(first.id)
+        update = add(store, change(name="new"))
         store.forget([first.id])
         assert add(store, creation(), WAITING).after == update.id
         assert is_held(store, first)
@@ -277,6 +277,7 @@ class TestTakenUpAgain:
         assert store.retry([first.id], how="fresh") == ["FAILURE"]
         assert store.retry([first.id], how="last") == ["PENDING"]
         assert store.get(first.id).after == deletion.id
+        assert add(store, creation(), EXISTS).id == first.id
 
     def test_the_latest_one_is_taken_up_as_ever(self, store: JobStore) -> None:
         end(store, add(store, creation()))

@@ -46,6 +46,8 @@ def test_enqueue_says_which_job_it_is_and_the_same_again_is_the_same_job(run: Ru
     assert said == {
         "id": ID,
         "state": "PENDING",
+        "action": "create",
+        "after": None,
         "app_id": "shop",
         "webhook_id": "orders",
         "attempts": 0,
