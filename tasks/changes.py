@@ -66,9 +66,9 @@ def update_webhook(
     Returns:
         The job, which runs once all earlier ones of this webhook have ended, however they did. If
         the latest of these has not ended and asks for the very same, it is that one (but not with
-        a password, as sealed ones cannot be compared). Its result's `outcome` is "updated", then
-        with the names of the fields that were sent in `changed`, or "unchanged"; an app without
-        this webhook makes it fail as `WebhookNotFound`.
+        a password, as sealed ones cannot be compared, nor if that is for later or may expire). Its
+        result's `outcome` is "updated", then with the names of the fields that were sent in
+        `changed`, or "unchanged"; without this webhook it fails as `WebhookNotFound`.
 
     Raises:
         InvalidInput: naming every bad field; nothing was stored. And what else `enqueue_webhook`

@@ -289,7 +289,8 @@ def attempt_entry(
 def log_fields(job: JobRecord, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The one log line of an attempt."""
     shown = {key: entry[key] for key in LOGGED if key in entry}
-    return {"job": job.id, "app": job.app_id, "webhook": job.webhook_id, **shown}
+    what = {} if job.more.action == "create" else {"action": job.more.action}
+    return {"job": job.id, "app": job.app_id, "webhook": job.webhook_id, **what, **shown}
 
 
 @lru_cache(maxsize=1)

@@ -91,8 +91,8 @@ def enqueue_webhook(
             tenant's name. By default those of each app do.
 
     Returns:
-        The job: the existing one, as it stands, if the same webhook was enqueued before. It
-        keeps the times that it had.
+        The job: the existing one, as it stands, if the same webhook was enqueued before, and not
+        deleted since (`delete_webhook`). It keeps the times that it had.
 
     Raises:
         InvalidInput: naming every bad field; nothing was stored.
@@ -295,7 +295,8 @@ def _enqueued(
     conflict = JobConflict(
         f"Webhook {record.webhook_id!r} of app {record.app_id!r} was enqueued before with another "
         f"{', '.join(differing)} (job {record.id}, {record.state}); nothing was changed. Use "
-        "another webhook id, or let `python -m tasks forget` remove the job once it has ended.",
+        "update_webhook or another webhook id, or let `python -m tasks forget` remove the job once "
+        "it has ended.",
         record.id,
         differing,
     )

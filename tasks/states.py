@@ -46,8 +46,9 @@ STEPS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "hand_back": _table({"PENDING": "PENDING", "RETRY": "RETRY", "STARTED": "RETRY REVOKED"}),
     # A person cancels; during a call that is only noted.
     "cancel": _table({"PENDING": "REVOKED", "RETRY": "REVOKED", "STARTED": "STARTED"}),
-    # A person wants all attempts anew; beat, one more.
+    # A person wants all attempts anew, behind later jobs of the webhook if need be; beat, one more.
     "retry fresh": _table({"FAILURE": "PENDING", "REVOKED": "PENDING"}),
+    "retry last": _table({"FAILURE": "PENDING", "REVOKED": "PENDING"}),
     "retry once": _table({"FAILURE": "RETRY"}),
     # Telling an outcome leaves the job as it is.
     "take_untold": _table({state: state for state in ENDED}),

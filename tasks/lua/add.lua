@@ -21,12 +21,15 @@ local function goes_at_once(account, priority)
   for_these.interactive, for_these.bulk = for_these.interactive - 1, for_these.bulk - 1
   return true
 end
-local function asks_the_same(id, i, more)
-  local names = {'action', 'webhook', 'triggers', 'webhook_version', 'password', 'cancelled'}
+-- Nor is it the same if it would be done later, or perhaps never.
+local function asks_the_same(id, i, more, due)
+  local names = {'action', 'webhook', 'triggers', 'webhook_version', 'password', 'cancelled',
+                 'expires_at', 'state', 'due_at'}
   local was = redis.pcall('HMGET', record(id), unpack(names)) -- it may be no hash
   return is_unfinished(id) and was[1] == more.action and was[2] == ARGV[i + 4]
     and was[3] == (more.triggers or false) and was[4] == ARGV[i + 6]
     and not was[5] and ARGV[i + 5] == '' and was[6] ~= '1' -- sealed passwords cannot be compared
+    and not was[7] and (was[8] ~= 'PENDING' or (tonumber(was[9]) or 0) <= math.max(now, due))
 end
 local outcomes = {stamp(now)}
 for i = 5, #ARGV, 8 do
@@ -37,7 +40,7 @@ for i = 5, #ARGV, 8 do
   if action == 'create' then
     id = chain[3] and id_behind(chain[3]) or chain[2] or id
     if id ~= first then more.chain = first end
-  elseif redis.call('EXISTS', record(id)) == 0 and asks_the_same(chain[1] or first, i, more) then
+  elseif redis.call('EXISTS', record(id)) == 0 and asks_the_same(chain[1] or first, i, more, due) then
     id = chain[1] or first
   end
   local key, after = record(id), ''

@@ -179,6 +179,20 @@ class TestTheSame:
         store.cancel(job.id)
         assert add(store, change(name="new"), WAITING).after == job.id
 
+    @pytest.mark.parametrize("times", [{"not_before": 4e9}, {"expires_in": 60.0}], ids=str)
+    def test_what_is_for_later_or_may_expire_is_not_the_same(
+        self, store: JobStore, times: dict[str, float]
+    ) -> None:
+        job = add(store, replace(change(name="new"), **times))  # type: ignore[arg-type]
+        assert add(store, change(name="new"), WAITING).after == job.id
+
+    def test_what_is_tried_again_is_the_same(self, store: JobStore) -> None:
+        job = add(store, change(name="new"))
+        running = begin(store, job)
+        flags = {"outcome_unknown": True, "uses_attempt": True}
+        store.reschedule(running, delay=600, error=ERROR, entry={}, **flags)
+        assert add(store, change(name="new"), EXISTS).id == job.id
+
     def test_with_a_password_none_is_the_same(self, store: JobStore) -> None:
         job = add(store, change(username="a", password="sealed"))
         assert add(store, change(username="a", password="sealed"), WAITING).id != job.id

@@ -36,6 +36,7 @@ TAKEN: dict[str, list[Act]] = {
     "hand_back": [lambda b: b.store.hand_back("w", [JOB])],
     "cancel": [Bench.cancel],
     "retry fresh": [lambda b: b.store.retry([JOB], how="fresh")],
+    "retry last": [lambda b: b.store.retry([JOB], how="last")],
     "retry once": [lambda b: b.store.retry([JOB], how="once")],
     "take_untold": [lambda b: b.store.take_untold()],
     "told": [lambda b: b.store.told([JOB], alerted="ApiUnavailable:")],
