@@ -61,7 +61,6 @@ for i = 5, #ARGV, 8 do
       'created_at', stamp(now), 'due_at', stamp(due), 'attempt', '0', 'attempts', '0')
     if ARGV[i + 5] ~= '' then redis.call('HSET', key, 'password', ARGV[i + 5]) end
     local in_chain = chain[1] or more.chain
-    if in_chain then more.v = tostring(VERSION) end
     for name, text in pairs(more) do redis.call('HSET', key, name, text) end
     redis.call('ZADD', INDEX, stamp(now), id)
     if in_chain then after = append(id, first, action) end

@@ -167,7 +167,8 @@ def _wrong(held: Mapping[str, Any], keyspace: Keyspace, result_ttl: int) -> list
         "in no place": bool(PLACES[state]) and not places,
         "in a wrong place": bool(places - PLACES[state]),
         "not in the index": "index" not in held,
-        "without a layout": held.get("v") != ("2" if {"after", "chain"} & set(held) else "1"),
+        "without a layout": held.get("v") not in {"1", "2"},
+        "in an order that older workers do not keep": "after" in held and held.get("v") != "2",
         "a lease without an owner": state == "STARTED"
         and not all(held.get(name) for name in ("worker", "token", "started_at")),
         "due and running": (state in {"PENDING", "RETRY"}) != ("due_at" in held),

@@ -282,7 +282,9 @@ class TestCreatedAgain:
 
 
 class TestTakenUpAgain:
-    def test_a_failed_create_does_not_come_back_after_its_delete(self, store: JobStore) -> None:
+    def test_a_failed_create_does_not_come_back_after_its_delete(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
         first = add(store, creation())
         end(store, first, "FAILURE")
         deletion = add(store, change("delete"))
@@ -291,6 +293,7 @@ class TestTakenUpAgain:
         assert store.retry([first.id], how="fresh") == ["FAILURE"]
         assert store.retry([first.id], how="last") == ["PENDING"]
         assert store.get(first.id).after == deletion.id
+        assert client.hget(f"webhooks:job:{first.id}", "v") == "2"
         assert add(store, creation(), EXISTS).id == first.id
 
     def test_the_latest_one_is_taken_up_as_ever(self, store: JobStore) -> None:
