@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import redis
 
+from config.accounts import DEFAULT as ACCOUNT
 from tasks.jobs import EXISTS, PUBLISHED, WAITING, JobStore
-from tasks.record import ACCOUNT, Action, JobRecord, More, NewJob, job_id
+from tasks.record import Action, JobRecord, More, NewJob, job_id
 from tests.chaos import keyspace
 from tests.chaos.chains import ChainMachine
 from tests.chaos.model import run_model
