@@ -136,7 +136,10 @@ class JobStore:
         told, confirmed = self._connection.steps_confirmed("add", calls, durability)
         added: list[Added] = []
         for some, (now, *flat) in zip(slices(jobs), told, strict=True):
-            answers = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+            answers = [
+                answer.split(" ") if " " in answer else (answer, job.id, "")
+                for job, answer in zip(some, flat, strict=True)
+            ]
             existing = [its_id for place, its_id, _ in answers if place == EXISTS]
             known = {record.id: record for record in self.get_many(existing)}
             for job, (place, its_id, after) in zip(some, answers, strict=True):

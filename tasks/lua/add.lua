@@ -5,8 +5,9 @@
 --   (unix, 0 for now), account, app id, webhook (JSON), sealed password ('' for none), webhook
 --   version ('' for legacy), more fields (JSON, '' for none), with `expires_in` (seconds) in the
 --   place of `expires_at`. The id of a webhook's create job stays as it is, unless it was deleted.
--- Returns the time and for each three: 'published' (the caller sends its message), 'waiting', 'exists'
---   or 'damaged' (it exists, and is left as it is), its id, and the job after which it runs or ''.
+-- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists' or
+--   'damaged' (it exists, and is left as it is); behind that, if its id is another than asked or it runs
+--   after another job, both of these ids, each behind a space.
 local size, most, published = tonumber(ARGV[1]), cjson.decode(ARGV[4]), redis.call('ZCARD', PUBLISHED)
 local left = {}
 -- Into the pipe, but no bulk job while others wait.
@@ -43,7 +44,7 @@ for i = 5, #ARGV, 8 do
   elseif redis.call('EXISTS', record(id)) == 0 and asks_the_same(chain[1] or first, i, more, due) then
     id = chain[1] or first
   end
-  local key, after = record(id), ''
+  local key, after = record(id), nil
   if redis.call('EXISTS', key) == 1 then
     after = redis.pcall('HGET', key, 'after') -- it may be no hash
     local is_damaged = is_left_alone(id) and not is_newer(id)
@@ -78,7 +79,8 @@ for i = 5, #ARGV, 8 do
       outcomes[#outcomes + 1] = 'waiting'
     end
   end
-  outcomes[#outcomes + 1] = id
-  outcomes[#outcomes + 1] = type(after) == 'string' and after or ''
+  if id ~= ARGV[i] or after then
+    outcomes[#outcomes] = outcomes[#outcomes] .. ' ' .. id .. ' ' .. (type(after) == 'string' and after or '')
+  end
 end
 return outcomes
