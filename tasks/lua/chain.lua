@@ -69,14 +69,12 @@ local function is_followed(id)
   return latest and latest ~= id and latest ~= links.before
 end
 
--- It is taken up again, behind all others of its webhook.
+-- It is taken up again, behind all others of its webhook; those that were behind it know it no more.
 local function rejoin(id)
-  local links, chain = links_of(id), nil
-  chain = chain_key(links.first)
+  local links = links_of(id)
+  local chain = chain_key(links.first)
   if redis.call('HGET', chain, 'latest') == id then return redis.call('PERSIST', chain) end
-  unlink(id, links)
-  redis.call('HDEL', record(id), 'next')
-  if links.first ~= id or redis.call('EXISTS', chain) == 1 then append(id, links.first, links.action) end
+  if links.first ~= id or links.behind or redis.call('EXISTS', chain) == 1 then append(id, links.first, links.action) end
 end
 
 local function wake(id)

@@ -305,6 +305,18 @@ class TestTakenUpAgain:
         end(store, update, "FAILURE")
         assert store.retry([update.id], how="fresh") == ["PENDING"]
 
+    def test_a_chain_is_kept_while_its_latest_job_is_taken_up_again(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        update = add(store, change(name="new"))
+        running = begin(store, update)
+        store.cancel(update.id)
+        flags = {"outcome_unknown": True, "uses_attempt": True}
+        store.reschedule(running, delay=0, error=ERROR, entry={}, **flags)
+        assert client.ttl(f"webhooks:chain:{FIRST}") > 0
+        assert store.retry([update.id], how="fresh") == ["PENDING"]
+        assert client.ttl(f"webhooks:chain:{FIRST}") == -1
+
     def test_behind_the_others_it_waits_for_them(self, store: JobStore) -> None:
         first = add(store, creation())
         end(store, first, "FAILURE")
