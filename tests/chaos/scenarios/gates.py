@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from config.accounts import DEFAULT
+from tasks.record import job_id
 from tasks.store import get_store
 from tests.chaos.harness import TENTH, Chaos
 from tests.chaos.registry import scenario
@@ -20,11 +21,11 @@ def _replace(chaos: Chaos, workers: list[Part], victim: int) -> None:
     workers[victim] = chaos.worker()
 
 
-def _who_probes(workers: list[Part]) -> int:
-    """Whose attempt is the only one under way."""
-    store = get_store()
-    [job] = [job for ids in store.scan("running") for job in ids]
-    return [f"{part.name}@stack" for part in workers].index(str(store.get(job).worker))
+def _who_probes(chaos: Chaos, workers: list[Part]) -> int:
+    """Whose call is held at the API."""
+    [held] = chaos.sandbox.held()
+    record = get_store().get(job_id(DEFAULT, held["app_id"], held["webhook_id"]))
+    return [f"{part.name}@stack" for part in workers].index(str(record.worker))
 
 
 def _closed() -> str:
@@ -45,7 +46,7 @@ def _killed_while_it_probes(chaos: Chaos, workers: list[Part], kills: int) -> No
         chaos.sandbox.wait_for_held(timeout=60)
         before = len(chaos.sandbox.calls(1_000_000))
         began = time.monotonic()
-        _replace(chaos, workers, _who_probes(workers))
+        _replace(chaos, workers, _who_probes(chaos, workers))
         chaos.sandbox.release()
         calls = len(chaos.sandbox.calls(1_000_000)) - before
         most = 2 + (time.monotonic() - began) / PROBE_SECONDS
