@@ -11,7 +11,8 @@ Fields, each there only while it says something; instants are unix seconds of Re
     window_end                  seconds (as far as known); when the present window ends by its clock
     top, learnt_at              calls a second that went through when the last 429 came, and when
     wait_until                  the API told to wait until then
-    second, count, last, peak   answers in this second and in the one before; the most of late
+    second, count, last, peak   calls that went through in this second, in the one before; the most
+                                of late
     ok_at                       when the last call succeeded
     ok, bad, counted_at,        how calls went lately, and which jobs failed: the breaker
     bad_jobs
@@ -83,6 +84,8 @@ class Told(NamedTuple):
     announced: Announced | None = None
     #: Seconds since that call was let through.
     ago: float = 0.0
+    #: Calls that were answered, that one among them.
+    answered: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,7 @@ class Gate:
         wait = -1.0 if told.wait is None else told.wait
         limits = self.limits
         own = limits.most(account), limits.share, limits.probe_seconds
-        return (told.what, wait, *of, *own, told.ago)
+        return (told.what, wait, *of, *own, told.ago, told.answered)
 
 
 class Turn:
@@ -184,6 +187,7 @@ class Turn:
         self._next: float | None = first
         self._sleep = sleep
         self._called_at = 0.0
+        self._answered = 0
         self._announced: Announced | None = None
 
     def before_call(self) -> None:
@@ -196,7 +200,8 @@ class Turn:
         self._called_at = time.monotonic()
 
     def after_call(self, headers: Mapping[str, str]) -> None:
-        """Note what an answer announced."""
+        """Note that there was an answer, and what it announced."""
+        self._answered += 1
         self._announced = announced(headers, now=time.time()) or self._announced
 
     def told(self, failure: ApiFailure | None = None) -> Told:
@@ -206,4 +211,5 @@ class Turn:
         kind = next((k for k in HEARD if isinstance(failure, k)), None)
         what = "ok" if kind is None else HEARD[kind]
         wait = failure.retry_after if isinstance(failure, RateLimited) else None
-        return Told(what, wait, self._announced, time.monotonic() - self._called_at)
+        ago = time.monotonic() - self._called_at
+        return Told(what, wait, self._announced, ago, self._answered)

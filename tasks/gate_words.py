@@ -40,6 +40,10 @@ def _lines(state: GateState) -> list[str]:
             lines.append(f"What to do: {_ADVICE[state.closed]}")
     else:
         lines.append("Open")
+    last = {"success": state.instant("ok_at"), "429": state.instant("learnt_at")}
+    if any(last.values()):
+        told = ", ".join(f"{what} {_local(at)}" for what, at in last.items() if at)
+        lines.append(f"Last answers: {told}")
     if any(state.waiting.values()):
         due = ", ".join(f"{count} {priority}" for priority, count in state.waiting.items())
         lines.append(f"Due, and waiting for their turn: {due}")

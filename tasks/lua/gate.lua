@@ -157,8 +157,9 @@ local function rooms(account, most, size, published)
   return all - inside, bulk - inside, opens
 end
 
--- How many calls were answered in the last whole second.
-local function count_answer(gate, at)
+-- So many calls went through, of an attempt that has just ended.
+local function count_calls(gate, at, calls)
+  if calls <= 0 then return end
   local second = math.floor(at)
   if gate.second ~= second then
     local last = gate.second == second - 1 and gate.count or 0
@@ -167,7 +168,7 @@ local function count_answer(gate, at)
     put(gate, 'second', second)
     put(gate, 'count', 0)
   end
-  put(gate, 'count', gate.count + 1)
+  put(gate, 'count', gate.count + calls)
 end
 
 local function is_among(ids, id)
@@ -192,7 +193,6 @@ end
 
 local function hear_ok(gate, at)
   put(gate, 'ok_at', at)
-  count_answer(gate, at)
   if gate.broken_at then
     put(gate, 'ramp_at', at)
     put(gate, 'ramp_to', math.max(gate.peak or 0, RAMP_LEAST))
@@ -292,6 +292,8 @@ end
 -- this program. Returns 'rejected' or 'unavailable' if it is this that closed the gate.
 local function tell(gate, at, id, since, told, most, share, probe)
   local news
+  -- The last of them alone is what it tells of.
+  count_calls(gate, at, (told.answered or 1) - (told.what == 'ok' and 0 or 1))
   if told.what == 'ok' then
     hear_ok(gate, at)
   elseif told.what == 'bad' then
@@ -311,14 +313,15 @@ end
 -- What a step's arguments tell the gate, from the `i`th on: what the answer was ('ok', 'bad',
 -- 'limited', 'rejected', or '' if no call was made), then as `tell` takes them wait, limit, left,
 -- reset, ends; then calls a second that the settings allow, the share of an announced limit, seconds
--- between probes, seconds since the call was let through. Returns what `tell` returns, and the gate; nothing if nothing was said.
+-- between probes, seconds since the call was let through, calls that were answered. Returns what `tell`
+-- returns, and the gate; nothing if nothing was said.
 local function tell_gate(id, i)
   if (ARGV[i] or '') == '' then return end
   local numbers = {}
-  for k = 1, 9 do numbers[k] = tonumber(ARGV[i + k]) end
+  for k = 1, 10 do numbers[k] = tonumber(ARGV[i + k]) end
   local gate = gate_of(redis.call('HGET', record(id), 'account'))
   local told = {what = ARGV[i], wait = numbers[1], limit = numbers[2], left = numbers[3],
-                reset = numbers[4], ends = numbers[5]}
+                reset = numbers[4], ends = numbers[5], answered = numbers[10]}
   local news = tell(gate, now, id, now - numbers[9], told, numbers[6], numbers[7], numbers[8])
   keep_gate(gate)
   return news, gate

@@ -121,6 +121,19 @@ def test_one_that_nobody_needs_any_more_takes_no_turn(store: JobStore) -> None:
     assert store.claim(add(store), worker="w", token="t") is None
 
 
+def test_every_call_of_an_attempt_counts(store: JobStore) -> None:
+    """What a 429 teaches is calls a second: a webhook with its triggers takes two."""
+    for number in range(8):
+        record = claim(store, add(store, f"{number}"), token=f"{number}")
+        store.finish(record, "SUCCESS", result={"id": "x"}, told=OK._replace(answered=3))
+    fields = store.gate.look(ACCOUNT).fields
+    assert float(fields["count"]) + float(fields.get("last", 0)) == 24
+    # Of one that failed at its third, two went through.
+    back(store, claim(store, add(store, "9"), token="9"), Told("limited", answered=3))
+    fields = store.gate.look(ACCOUNT).fields
+    assert float(fields["count"]) + float(fields.get("last", 0)) == 26
+
+
 class TestRate:
     def test_turns_are_evenly_apart(self, limited: Callable[[float], JobStore]) -> None:
         store = limited(20)
