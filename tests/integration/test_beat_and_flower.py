@@ -41,7 +41,9 @@ def test_two_beats_send_what_is_due_once(
     job = enqueue_webhook(app_id, orders()).wait(20)
     assert job.state == "FAILURE"
     sandbox.faults()
-    beats = [stack.celery(f"beat-{number}", "beat") for number in range(2)]
+    beats = [stack.celery(f"beat-{n}", "beat", LOG_LEVEL="debug") for n in range(2)]
+    for beat in beats:  # that have written their schedule: after that they leave it as it is
+        beat.wait_for_line("Acquiring lock")
     eventually(lambda: [beat for beat in beats if "Acquired lock" in beat.output()])
     make_due("retry_failed")
     eventually(lambda: job.refresh().state == "SUCCESS", 20)
