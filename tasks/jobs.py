@@ -13,6 +13,8 @@ Keys, all under `webhooks:`
     running     zset    id -> lease end: a worker has claimed it
     failed      zset    id -> time of the failure
     index       zset    id -> time of enqueueing: every job, pruned when its record is gone
+    expiring    zset    id -> time from which nobody needs it, or later once it was published to be
+                        told so: the unfinished jobs with `expires_at`
     untold      zset    id -> time at which its outcome, if its worker has not told it to the
                         result backend and Sentry by then, is told by another
     round:<name> string ends by itself: a round of this name began less than its time ago

@@ -56,6 +56,7 @@ for i = 5, #ARGV, 8 do
       -- When its time is over it wakes to be told so.
       local ends = now + tonumber(more.expires_in)
       more.expires_at, more.expires_in, due = stamp(ends), nil, math.min(due, ends)
+      redis.call('ZADD', EXPIRING, more.expires_at, id)
     end
     redis.call('HSET', key, 'v', '1', 'state', 'PENDING', 'account', ARGV[i + 2],
       'app_id', ARGV[i + 3], 'webhook', ARGV[i + 4], 'webhook_version', ARGV[i + 6],

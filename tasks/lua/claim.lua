@@ -25,7 +25,9 @@ end
 redis.call('ZREM', PUBLISHED, id)
 redis.call('ZREM', WAITING, id)
 if redis.call('EXISTS', key) == 0 then return false end
-if is_held(id) then
+-- One that nobody needs any more makes no call, and waits for none.
+local has_expired = tonumber(redis.call('HGET', key, 'expires_at') or now + 1) <= now
+if is_held(id) and not has_expired then
   redis.call('ZADD', WAITING, stamp(now + HELD), id)
   return false
 end
@@ -34,8 +36,6 @@ for i = 7, #ARGV, 2 do
   if ARGV[i] == account then most = ARGV[i + 1] end
 end
 local gate = gate_of(account)
--- One that nobody needs any more makes no call.
-local has_expired = tonumber(redis.call('HGET', key, 'expires_at') or now + 1) <= now
 local turn = has_expired and 0 or ask(gate, now, tonumber(most), tonumber(ARGV[6]))
 note_closed(gate, now)
 keep_gate(gate)

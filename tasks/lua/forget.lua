@@ -6,7 +6,7 @@ for _, id in ipairs(ARGV) do
   if not state or state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
     forget_chain(id)
     redis.call('DEL', record(id))
-    for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, UNTOLD}) do
+    for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, UNTOLD, EXPIRING}) do
       redis.call('ZREM', place, id)
     end
     gone = gone + 1

@@ -11,6 +11,7 @@ local function settle(id, state, lifetime)
   redis.call('ZREM', WAITING, id)
   redis.call('ZREM', PUBLISHED, id)
   redis.call('ZREM', RUNNING, id)
+  redis.call('ZREM', EXPIRING, id)
   redis.call('HSET', record(id), 'state', state, 'ended_at', stamp(now))
   redis.call('HDEL', record(id), 'due_at')
   if state == 'FAILURE' then

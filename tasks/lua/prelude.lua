@@ -2,6 +2,7 @@
 local WAITING, PUBLISHED = KEYS[1] .. 'waiting', KEYS[1] .. 'published'
 local RUNNING, FAILED = KEYS[1] .. 'running', KEYS[1] .. 'failed'
 local INDEX, UNTOLD = KEYS[1] .. 'index', KEYS[1] .. 'untold'
+local EXPIRING = KEYS[1] .. 'expiring'
 -- Of the records' layout. One of a later version is left to the workers that know it.
 local VERSION = 2
 local HISTORY_LIMIT = 20

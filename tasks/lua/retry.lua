@@ -6,7 +6,7 @@
 local outcomes, first = {}, math.max(now, tonumber(ARGV[2]))
 for i = 4, #ARGV do
   local id, key = ARGV[i], record(ARGV[i])
-  local was = redis.call('HMGET', key, 'state', 'cancelled')
+  local was = redis.call('HMGET', key, 'state', 'cancelled', 'expires_at')
   local state = was[1]
   local takes = state == 'FAILURE' and was[2] ~= '1'
   if ARGV[1] ~= 'once' then takes = state == 'FAILURE' or state == 'REVOKED' end
@@ -23,6 +23,7 @@ for i = 4, #ARGV do
       state = 'RETRY'
     end
     redis.call('HSET', key, 'state', state)
+    if was[3] then redis.call('ZADD', EXPIRING, was[3], id) end
     rejoin(id)
     local due = first + (i - 4) * tonumber(ARGV[3])
     wait_until(id, due, 'new')

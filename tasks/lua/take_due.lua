@@ -36,6 +36,23 @@ if lost > 0 then
 end
 
 local room = math.min(size - math.max(published, queued + #taken), limit - #taken)
+
+-- Those whose time is over are told so, whatever they wait for: no call is made for them.
+local is_served = {}
+for i = 6, #ARGV, 2 do is_served[ARGV[i]] = true end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'LIMIT', 0, math.max(room, 0))) do
+  local was = redis.pcall('HMGET', record(id), 'account', 'attempts') -- it may be no hash
+  if redis.call('EXISTS', record(id)) == 0 then
+    redis.call('ZREM', EXPIRING, id)
+  else
+    redis.call('ZADD', EXPIRING, stamp(now + LATER), id)
+    if is_served[was[1] or ''] and not is_left_alone(id) and redis.call('ZREM', WAITING, id) == 1 then
+      publish(id, tonumber(was[2]) or 0)
+      room = room - 1
+    end
+  end
+end
+
 local accounts, more, next_due = (#ARGV - 5) / 2, line_up_due(limit), nil
 -- Each account its share first, then what others have left.
 for round = 1, 2 do

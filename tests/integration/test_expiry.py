@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks import Job, StepRefused, Webhook, enqueue_webhook
+from tasks import Job, StepRefused, Webhook, enqueue_webhook, set_triggers
 from tasks.actions import forget_job, retry_job
 from tasks.failed import preview_retry, retry_failed_jobs
 from tasks.jobs import JobStore
@@ -67,6 +67,31 @@ class TestTheRecord:
         assert fields["v"] == "2"
         assert "expires_in" not in fields
 
+    def test_one_that_is_over_is_published_once_whatever_it_waits_for(
+        self, store: JobStore
+    ) -> None:
+        store.gate.pause("default", reason="maintenance")
+        job = enqueue_webhook("shop", orders(), expires_in=0.2)
+        enqueue_webhook("shop", orders(id="other"))
+        assert store.take_due(queued=0).hints == []
+        until_over(job, store)
+        assert store.take_due(queued=0).hints == [(job.id, 0)]
+        assert store.take_due(queued=1).hints == []
+        record = store.claim(job.id, worker="w", token="t")
+        assert record is not None
+        store.finish(record, "FAILURE", error={"class": "Expired", "message": "over"})
+        assert store._run(store._redis.zcard, "webhooks:expiring") == 0
+
+    def test_a_full_pipe_is_no_fuller_for_it(
+        self, store: JobStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.gate.pause("default", reason="maintenance")
+        monkeypatch.setattr(store, "_pipe_size", 3)
+        jobs = [enqueue_webhook("shop", orders(id=f"w{n}"), expires_in=0.1) for n in range(5)]
+        until_over(jobs[-1], store)
+        assert len(store.take_due(queued=0).hints) == 3
+        assert store.take_due(queued=3).hints == []
+
     def test_nobody_takes_up_what_failed_and_is_over(self, store: JobStore) -> None:
         job = enqueue_webhook("shop", orders(), expires_in=0.2)
         record = store.claim(job.id, worker="w", token="t")
@@ -87,7 +112,11 @@ class TestTheRecord:
         record = store.claim(job.id, worker="w", token="t")
         assert record is not None
         store.finish(record, "FAILURE", error={"class": "ApiUnavailable", "message": "away"})
+        assert store._run(store._redis.zcard, "webhooks:expiring") == 0
         assert retry_failed() == 1
+        assert store._run(store._redis.zscore, "webhooks:expiring", job.id) == (
+            job.record.more.expires_at
+        )
 
 
 #: So that only the job's time ends what is tried here.
@@ -140,6 +169,33 @@ def test_that_nobody_ran_in_time_fails_without_a_call(own: Stack, sandbox: Sandb
     assert job.error["class"] == "Expired"
     assert (job.state, job.effect, job.attempts) == ("FAILURE", "none", 1)
     assert {call["webhook_id"] for call in sandbox.calls()} == {"in-time"}
+
+
+def test_a_closed_gate_does_not_keep_it_from_being_told(
+    own: Stack, sandbox: SandboxControl
+) -> None:
+    ready(own.start_worker())
+    get_store().gate.pause("default", reason="maintenance")
+    job = enqueue_webhook("shop", orders(), expires_in=1)
+    behind = [enqueue_webhook("shop", orders(id=f"w{n}")) for n in range(3)]
+    assert "No call was made" in assert_expired(job.wait(10), effect="none")
+    assert [other.refresh().state for other in behind] == ["PENDING"] * 3
+    assert sandbox.calls() == []
+
+
+def test_nor_does_the_job_before_it(own: Stack, sandbox: SandboxControl) -> None:
+    ready(own.start_worker())
+    sandbox.faults({"operation": "create", "kind": "hold", "when": "after"})
+    first = enqueue_webhook("shop", orders())
+    sandbox.wait_for_held()
+    second = set_triggers("shop", "orders", ["message_sent"], expires_in=1)
+    third = set_triggers("shop", "orders", ["message_edited"])
+    assert_expired(second.wait(10), effect="none")
+    assert (first.refresh().state, third.refresh().state) == ("STARTED", "PENDING")
+    assert third.record.after == first.id, "it is not behind what is over any more"
+    sandbox.release()
+    assert third.wait(10).state == "SUCCESS"
+    assert {call["operation"] for call in sandbox.calls()} >= {"create", "add_triggers"}
 
 
 def test_no_retry_is_due_after_it(own: Stack, sandbox: SandboxControl) -> None:
