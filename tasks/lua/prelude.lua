@@ -82,6 +82,15 @@ local function remember(id, entry)
   redis.call('HSET', record(id), 'history', history)
 end
 
+-- How many of the latest attempts ended with their workers.
+local function lost_in_a_row(id)
+  local lost = 0
+  for line in string.gmatch(redis.call('HGET', record(id), 'history') or '', '[^\n]+') do
+    lost = string.find(line, '"outcome":"lost"', 1, true) and lost + 1 or 0
+  end
+  return lost
+end
+
 -- An attempt that started and never reported: nobody knows whether it had its effect.
 local function remember_lost(id, outcome, words)
   local was = redis.call('HMGET', record(id), 'attempt', 'started_at', 'worker')

@@ -11,9 +11,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LI
   if is_left_alone(id) then
     redis.call('ZADD', RUNNING, stamp(now + LATER), id)
   else
-    local attempts = tonumber(redis.call('HGET', record(id), 'attempts') or 0)
     -- At once, but a job that brings its worker down each time waits longer each time.
-    local delay = attempts > 3 and math.min(2 ^ attempts, 600) or 0
+    local lost = lost_in_a_row(id) + 1
+    local delay = lost > 3 and math.min(2 ^ lost, 600) or 0
     give_up_attempt(id, 'lost', 'its worker went away without a report', delay, ARGV[5])
   end
 end

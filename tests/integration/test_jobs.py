@@ -245,6 +245,16 @@ class TestTakeDue:
         assert due.hints == []
         assert 15 < (due.next_due or 0) <= 16
 
+    def test_a_job_whose_calls_failed_before_does_not(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        job = add(store)
+        for number in range(5):
+            reschedule(store, claim(store, job, token=f"t{number}"))
+        claim(store, job, token="t5")
+        expire(client, "running", job)
+        assert store.take_due(queued=0).hints == [(job, 6)]
+
 
 class TestPeople:
     def test_cancel_before_the_call_prevents_it(self, store: JobStore) -> None:
