@@ -145,6 +145,7 @@ end
 -- seconds until more may. `published` is how many of all accounts are there.
 local function rooms(account, most, size, published)
   local gate = gate_of(account)
+  local is_probe = gate.rejected_at or gate.broken_at
   local all, opens = room(gate, now, most, size, TURN_SECONDS)
   if all == 0 then return 0, 0, opens end
   local bulk = room(gate, now, most, size, AHEAD_SECONDS)
@@ -154,7 +155,7 @@ local function rooms(account, most, size, published)
     return size - published, bulk - published, opens
   end
   local inside = in_pipe(account)
-  return all - inside, bulk - inside, opens
+  return all - inside, bulk - inside, opens, is_probe
 end
 
 -- So many calls went through, of an attempt that has just ended.

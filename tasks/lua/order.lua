@@ -72,8 +72,9 @@ local function line_up_due(limit)
 end
 
 -- Take the jobs of an account that are next, at most `most`, of them at most `most_bulk` bulk ones
--- unless it is their turn. Calls `take(id, attempts)` for each.
-local function serve(account, most, most_bulk, take)
+-- unless it is their turn. Calls `take(id, attempts)` for each. A probe is any of them: the jobs that
+-- fail are the first in their lines, and if it is their own fault, none of these would open the gate.
+local function serve(account, most, most_bulk, take, is_probe)
   local lines, left, served = {}, {}, {}
   for _, priority in ipairs({'interactive', 'bulk'}) do
     lines[priority] = line_of(account, priority)
@@ -86,8 +87,10 @@ local function serve(account, most, most_bulk, take)
     local is_bulks_turn = left.bulk > 0 and before_bulk >= BULK_SHARE - 1
     local priority = (is_bulks_turn or left.interactive == 0) and 'bulk' or 'interactive'
     if left[priority] == 0 or (priority == 'bulk' and not is_bulks_turn and taken >= most_bulk) then break end
-    local head = redis.call('ZPOPMIN', lines[priority])
+    local line = lines[priority]
+    local head = is_probe and redis.call('ZRANDMEMBER', line, 1, 'WITHSCORES') or redis.call('ZPOPMIN', line)
     local id, number = head[1], tonumber(head[2])
+    if is_probe then redis.call('ZREM', line, id) end
     left[priority], looked_at = left[priority] - 1, looked_at + 1
     local waits_until = tonumber(redis.call('ZSCORE', WAITING, id) or nil)
     if waits_until and waits_until <= now then
@@ -96,10 +99,12 @@ local function serve(account, most, most_bulk, take)
       take(id, tonumber(was[1] or nil) or 0)
       taken = taken + 1
       before_bulk = priority == 'bulk' and 0 or before_bulk + 1
-      local numbers, tenant = lines[priority] .. ':numbers', 'of ' .. (was[2] or was[3] or '')
-      number = math.floor(number + 0.5)
-      served[priority] = math.max(served[priority] or tonumber(redis.call('HGET', numbers, 'served') or 0), number)
-      if tonumber(redis.call('HGET', numbers, tenant) or nil) == number then redis.call('HDEL', numbers, tenant) end
+      if not is_probe then -- which is out of its turn
+        local numbers, tenant = line .. ':numbers', 'of ' .. (was[2] or was[3] or '')
+        number = math.floor(number + 0.5)
+        served[priority] = math.max(served[priority] or tonumber(redis.call('HGET', numbers, 'served') or 0), number)
+        if tonumber(redis.call('HGET', numbers, tenant) or nil) == number then redis.call('HDEL', numbers, tenant) end
+      end
     end
   end
   for priority, line in pairs(lines) do

@@ -57,9 +57,9 @@ local accounts, more, next_due = (#ARGV - 5) / 2, line_up_due(limit), nil
 -- Each account its share first, then what others have left.
 for round = 1, 2 do
   for i = 6, #ARGV, 2 do
-    local all, bulk, opens = rooms(ARGV[i], tonumber(ARGV[i + 1]), size, redis.call('ZCARD', PUBLISHED))
+    local all, bulk, opens, is_probe = rooms(ARGV[i], tonumber(ARGV[i + 1]), size, redis.call('ZCARD', PUBLISHED))
     local share = math.min(round == 1 and math.ceil(room / accounts) or room, all)
-    if share > 0 then room = room - serve(ARGV[i], share, bulk, publish) end
+    if share > 0 then room = room - serve(ARGV[i], share, bulk, publish, is_probe) end
     if round == 2 and in_line(ARGV[i]) > 0 then next_due = math.min(next_due or math.huge, opens) end
   end
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ from config.accounts import DEFAULT as ACCOUNT
 from tasks.gate import Held, Limits, Told
 from tasks.jobs import PUBLISHED, WAITING, JobStore
 from tasks.rate_headers import Announced
-from tasks.record import JobRecord
+from tasks.record import JobRecord, More
 from tests.conftest import eventually
 from tests.integration.test_jobs import add, added, claim, new_job, places
 
@@ -240,6 +241,24 @@ class TestAway:
         after = store.get(probe)
         assert after.attempts == 0
         assert after.due_at == pytest.approx(store.clock(), abs=1)
+
+    @pytest.mark.parametrize("priority", ["interactive", "bulk"])
+    def test_jobs_that_break_the_api_are_not_all_that_is_tried(
+        self, store: JobStore, client: redis.Redis, priority: Any
+    ) -> None:
+        break_api(store)
+        jobs = [replace(new_job(f"good-{n}"), more=More(priority=priority)) for n in range(8)]
+        good = [one.record.id for one in store.add(jobs)[0]]
+        for number in range(300):
+            client.hset(f"webhooks:gate:{ACCOUNT}", "probe_at", 0)  # its second is over
+            [(probe, _)] = store.take_due(queued=0).hints
+            if probe in good:
+                break
+            back(store, claim(store, probe, token=f"p{number}"), BAD)
+        assert probe in good
+        record = claim(store, probe, token="g")
+        store.finish(record, "SUCCESS", told=OK)
+        assert store.gate.look(ACCOUNT).closed == ""
 
     def test_a_jobs_own_failure_waits_as_ever(self, store: JobStore) -> None:
         job = add(store)
