@@ -9,8 +9,9 @@ from tasks.change import delete, update
 from tasks.cometchat import CometChat
 from tasks.ensure import ensure
 from tasks.exact_triggers import set_triggers
+from tasks.more import Action
 from tasks.progress import Progress
-from tasks.record import Action, JobRecord
+from tasks.record import JobRecord
 
 
 class _Act(Protocol):

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from config.settings import Durability, get_settings
 from tasks.errors import InvalidInput
-from tasks.record import OnExisting, Priority
+from tasks.more import OnExisting, Priority
 
 #: Seconds; a time beyond is a mistake, such as milliseconds.
 FARTHEST = 10 * 366 * 86_400

@@ -18,8 +18,9 @@ from tasks.asked import Asked
 from tasks.changed_fields import check_changes
 from tasks.errors import InvalidInput
 from tasks.job import Job
+from tasks.more import Action, More, Priority
 from tasks.producer import Enqueued, enqueue_new, merged
-from tasks.record import Action, More, NewJob, Priority, job_id
+from tasks.record import NewJob, job_id
 from tasks.sealing import get_sealer
 from tasks.store import get_store
 from tasks.triggers import TriggerCheck, trigger_ids

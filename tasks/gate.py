@@ -41,8 +41,8 @@ from tasks.errors import (
     RateLimited,
     WorkerCrashed,
 )
+from tasks.more import Priority
 from tasks.rate_headers import Announced, announced
-from tasks.record import Priority
 from tasks.redis import Connection
 
 #: What closes a gate: a person, refused credentials, an API that is away, a 429 that told a time.

@@ -38,7 +38,7 @@ call may have had its effect), `cancelled` ('1': asked for during a call), `work
 seconds), `result`, `error` (JSON), `history` (a line of JSON per attempt, the latest 20),
 `alerted` (the failure that Sentry was told last), `closed_before` (seconds for which the account's
 gate had been closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
-`action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/record.py`;
+`action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/more.py`;
 `after` and `next` (ids: the jobs of the same webhook around this one) and `chain` (the id of its
 create job), see `lua/chain.lua`. A job whose `after` is unfinished waits, and is looked at once a
 minute until that one's end wakes it.

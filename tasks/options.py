@@ -19,7 +19,7 @@ import click
 
 from config.settings import Durability
 from tasks import errors
-from tasks.record import OnExisting, Priority
+from tasks.more import OnExisting, Priority
 
 FAILURES: Final = tuple(
     name

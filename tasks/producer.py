@@ -26,8 +26,9 @@ from tasks.errors import (
 )
 from tasks.job import Job
 from tasks.jobs import DAMAGED, EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
+from tasks.more import More, OnExisting, Priority
 from tasks.pipe import publish
-from tasks.record import Added, JobRecord, More, NewJob, OnExisting, Priority, job_id
+from tasks.record import Added, JobRecord, NewJob, job_id
 from tasks.sealing import get_sealer
 from tasks.store import get_store
 from tasks.triggers import TriggerCheck

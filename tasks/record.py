@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, NamedTuple, Self, get_args
+from typing import Any, Final, NamedTuple, Self
 
 from tasks.errors import RecordUnreadable
+from tasks.more import VERSION, More, instant, seconds
 
 log = logging.getLogger("tasks")
 
 #: The namespace of job ids; changing it would make every webhook a new job.
 JOB_NAMESPACE: Final = uuid.UUID("6f1f3a43-2f0b-5d0a-9d52-7a1f6e0c9b11")
-
-#: The latest layout of records that this version knows; `lua/prelude.lua` has it, too. A job that
-#: asks for what an older worker would not do has 2, all others have 1.
-VERSION: Final = 2
-
-#: Whom a job waits for: a person, or nobody.
-Priority = Literal["interactive", "bulk"]
-#: What a job does with its webhook.
-Action = Literal["create", "update", "delete", "set_triggers"]
-#: What is done about a webhook with this id that differs.
-OnExisting = Literal["accept", "update", "fail"]
 
 
 def job_id(account: str, app_id: str, webhook_id: str) -> str:
@@ -53,63 +42,6 @@ def is_known(fields: Mapping[str, str] | None) -> bool:
     if fields is None:  # a key that is no hash
         return True
     return bool(fields) and not (fields.get("v", "").isdigit() and int(fields["v"]) > VERSION)
-
-
-@dataclass(frozen=True, slots=True)
-class More:
-    """What a job asks for besides its webhook.
-
-    Args:
-        priority: a person waits for an interactive job; bulk ones take what these leave.
-        group: bulk jobs of each take turns; by default those of each app.
-        on_existing: what is done if the webhook is there: "accept" it with the same name and URL,
-            "update" what differs, or "fail".
-        triggers: the ids of the triggers that the webhook is to have; of "set_triggers" all.
-        action: what is done. The record's `webhook` has what an "update" changes besides the id,
-            and nothing but the id for those that follow.
-        expires_at: unix seconds after which nobody needs the webhook.
-    """
-
-    priority: Priority = "interactive"
-    group: str | None = None
-    on_existing: OnExisting = "accept"
-    triggers: tuple[str, ...] = ()
-    expires_at: float | None = None
-    action: Action = "create"
-
-    def fields(self) -> dict[str, str]:
-        """As fields of the record, without those that say nothing."""
-        fields: dict[str, str] = {}
-        if self.priority != "interactive":
-            fields["priority"] = self.priority
-        if self.group is not None:
-            fields["group"] = self.group
-        if self.on_existing != "accept":
-            fields["on_existing"] = self.on_existing
-        if self.triggers:
-            fields["triggers"] = json.dumps(self.triggers)
-        if self.expires_at is not None:
-            fields["expires_at"] = f"{self.expires_at:.3f}"
-        if self.action != "create":
-            fields["action"] = self.action
-        if {"on_existing", "triggers", "expires_at", "action"} & set(fields):
-            fields["v"] = str(VERSION)
-        return fields
-
-    @classmethod
-    def read(cls, fields: Mapping[str, str]) -> Self:
-        """Raises `ValueError`."""
-        names = ("priority", "group", "on_existing", "action")
-        more = {name: fields[name] for name in names if name in fields}
-        triggers = json.loads(fields.get("triggers", "[]"))
-        choices = {"priority": Priority, "on_existing": OnExisting, "action": Action}
-        for name, known in choices.items():
-            if more.get(name) not in (None, *get_args(known)):
-                raise ValueError(name)
-        if not isinstance(triggers, list) or not all(isinstance(one, str) for one in triggers):
-            raise ValueError("triggers")
-        expires_at = _instant(fields.get("expires_at"))
-        return cls(**more, triggers=tuple(triggers), expires_at=expires_at)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +125,7 @@ class JobRecord:
             app_id=fields["app_id"],
             webhook=_json(fields["webhook"]) or {},
             webhook_version=int(version) if version else None,
-            created_at=_time(fields["created_at"]),
+            created_at=seconds(fields["created_at"]),
             sealed_password=fields.get("password"),
             more=More.read(fields),
             attempt=int(fields["attempt"]),
@@ -201,10 +133,10 @@ class JobRecord:
             holds=int(fields.get("holds", 0)),
             outcome_unknown=fields.get("unknown") == "1",
             cancelled=fields.get("cancelled") == "1",
-            due_at=_instant(fields.get("due_at")),
-            first_attempt_at=_instant(fields.get("first_attempt_at")),
-            started_at=_instant(fields.get("started_at")),
-            ended_at=_instant(fields.get("ended_at")),
+            due_at=instant(fields.get("due_at")),
+            first_attempt_at=instant(fields.get("first_attempt_at")),
+            started_at=instant(fields.get("started_at")),
+            ended_at=instant(fields.get("ended_at")),
             worker=fields.get("worker"),
             token=fields.get("token", ""),
             result=_json(fields.get("result")),
@@ -294,17 +226,6 @@ class Added(NamedTuple):
 
     place: str
     record: JobRecord
-
-
-def _instant(text: str | None) -> float | None:
-    return _time(text) if text else None
-
-
-def _time(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError
-    return value
 
 
 def _json(text: str | None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from tasks.record import Action
+from tasks.more import Action
 
 
 class Verb(NamedTuple):

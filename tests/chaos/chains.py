@@ -17,7 +17,8 @@ from pydantic import SecretStr
 
 from tasks.errors import JobNotFound
 from tasks.jobs import EXISTS, JobStore
-from tasks.record import JobRecord, More, NewJob
+from tasks.more import More
+from tasks.record import JobRecord, NewJob
 from tasks.states import ENDED, NONE, UNFINISHED
 from tests.chaos import keyspace
 from tests.chaos.keyspace import Keyspace

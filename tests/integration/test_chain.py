@@ -11,7 +11,8 @@ import redis
 
 from config.accounts import DEFAULT as ACCOUNT
 from tasks.jobs import EXISTS, PUBLISHED, WAITING, JobStore
-from tasks.record import Action, JobRecord, More, NewJob, job_id
+from tasks.more import Action, More
+from tasks.record import JobRecord, NewJob, job_id
 from tests.chaos import keyspace
 from tests.chaos.chains import ChainMachine
 from tests.chaos.model import run_model

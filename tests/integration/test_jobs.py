@@ -10,7 +10,8 @@ import redis
 from config.settings import get_settings
 from tasks.errors import JobNotFound
 from tasks.jobs import EXISTS, LEASE_SECONDS, PUBLISHED, WAITING, JobStore
-from tasks.record import JobRecord, More, NewJob, job_id
+from tasks.more import More
+from tasks.record import JobRecord, NewJob, job_id
 
 PLACES = ("waiting", "published", "running")
 ERROR = {"class": "ApiUnavailable", "code": None, "status": 503, "message": "down"}

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from config.settings import get_settings
 from tasks.gate import Limits
 from tasks.jobs import PUBLISHED, WAITING, JobStore
-from tasks.record import JobRecord, More, NewJob, job_id
+from tasks.more import More
+from tasks.record import JobRecord, NewJob, job_id
 
 Asked = tuple[str, dict[str, Any]]
 

@@ -10,7 +10,8 @@ import pytest
 from tasks.deadline import LEAST_SECONDS, Deadline
 from tasks.errors import ApiFailure, ApiUnavailable, Expired
 from tasks.gate import Told
-from tasks.record import JobRecord, More
+from tasks.more import More
+from tasks.record import JobRecord
 
 OK = Told("ok")
 JOB = JobRecord(

@@ -21,7 +21,8 @@ from tasks.errors import (
     WebhookNotFound,
     WebhookRejected,
 )
-from tasks.record import JobRecord, More
+from tasks.more import More
+from tasks.record import JobRecord
 from tasks.webhook import Webhook
 
 ASKED = {
@@ -127,7 +128,7 @@ class ModelApi:
         return True
 
 
-def run(api: ModelApi, most: int, more: More = More()) -> dict[str, Any] | ApiFailure:  # noqa: B008
+def run(api: ModelApi, most: int, more: More = More()) -> dict[str, Any] | ApiFailure:
     """Attempt after attempt, as the job's record has it, until it ends."""
     job = JobRecord("some-job", "STARTED", "default", "shop", ASKED, 2, created_at=0.0, more=more)
     for number in range(1, most + 1):

@@ -24,8 +24,9 @@ from tasks.errors import (
     WebhookRejected,
 )
 from tasks.existing import changes_for
+from tasks.more import More
 from tasks.progress import Progress
-from tasks.record import JobRecord, More
+from tasks.record import JobRecord
 from tasks.sealing import Sealer
 from tests.unit.test_ensure_model import (
     ANOTHER,

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import RecordUnreadable
-from tasks.record import JobRecord, More, job_id
+from tasks.more import More
+from tasks.record import JobRecord, job_id
 
 WEBHOOK = {"id": "orders", "name": "Orders", "webhookURL": "https://shop.example.com/hook"}
 
