@@ -6,15 +6,11 @@ names every bad setting; values are never shown, as they may be secrets.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
 
-from cryptography.fernet import Fernet
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     PositiveInt,
@@ -22,17 +18,21 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from redis.connection import parse_url
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from config.accounts import DEFAULT, Account, Credentials, MissingVariable, read_accounts
-from config.redis_url import celery_backend, celery_broker, read_sentinels
-
-#: The units of a rate.
-SECONDS_OF = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-
+from config.accounts import DEFAULT, Credentials, MissingVariable
+from config.redis_url import celery_backend, celery_broker
+from config.values import (
+    Accounts,
+    BaseUrl,
+    CallsASecond,
+    CeleryUrl,
+    OptionalSecret,
+    RedisUrl,
+    SealingKeys,
+    Seconds,
+    lower,
+)
 
 #: What an enqueue waits for besides Redis's memory: nothing, its append-only file, one replica.
 Durability = Literal["memory", "fsync", "replicas"]
@@ -48,112 +48,6 @@ class SettingsError(ValueError):
         self.problems = tuple(f"{name}: {problem}" for name, problem in problems)
         lines = "".join(f"\n  {problem}" for problem in self.problems)
         super().__init__(f"The settings are not right (see .env.example):{lines}")
-
-
-def _split(url: str) -> SplitResult | None:
-    """The parts of a URL; nothing if it is none. The library's words may hold a part of it."""
-    try:
-        parts = urlsplit(url)
-        return parts if parts.hostname and parts.port != 0 else None
-    except ValueError:
-        return None
-
-
-def _checked_base_url(url: str) -> str:
-    """Https, or http to this machine alone: key and secret go along with every call."""
-    parts = _split(url)
-    if parts is None:
-        raise ValueError("must be a URL such as https://apimgmt.cometchat.io")
-    if parts.username or parts.password:
-        raise ValueError("must hold no user or password")
-    if "?" in url or "#" in url:
-        raise ValueError("must hold no query and no fragment")
-    if parts.scheme != "https" and not (
-        parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
-    ):
-        raise ValueError("must start with https:// (http:// is for loopback only)")
-    return url.rstrip("/")
-
-
-def _checked_redis_url(url: SecretStr) -> SecretStr:
-    if read_sentinels(url.get_secret_value()):
-        return url
-    parts = _split(url.get_secret_value())
-    if not re.match("rediss?://", url.get_secret_value()):
-        raise ValueError("must start with redis://, rediss:// or redis+sentinel://")
-    try:
-        if parts is not None:
-            parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
-            return url
-    except ValueError:
-        pass  # its words may hold a part of the password
-    raise ValueError("is no Redis URL: percent-encode the password; the port is 1 to 65535")
-
-
-def _checked_celery_url(url: SecretStr | None) -> SecretStr | None:
-    text = url.get_secret_value() if url is not None else "none://"
-    if "://" not in text:
-        raise ValueError("must be a URL such as redis://host:6379/1")
-    if text.startswith("sentinel://"):
-        raise ValueError("must be like redis+sentinel://host,host/service: it names the service")
-    read_sentinels(text)
-    return url
-
-
-def _split_keys(value: object) -> object:
-    """`SEALING_KEYS=new,old`: the first seals, all of them open."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
-
-
-def _checked_sealing_keys(keys: Sequence[SecretStr]) -> tuple[SecretStr, ...]:
-    for number, key in enumerate(keys, 1):
-        try:
-            Fernet(key.get_secret_value())
-        except ValueError:
-            raise ValueError(
-                f"key {number} is not 32 bytes in URL-safe base64; "
-                "`python -m worker key` prints a new one"
-            ) from None
-    return tuple(keys)
-
-
-def _calls_a_second(value: object) -> object:
-    """`500/m` as calls a second; what is no text is that already."""
-    if not isinstance(value, str) or value.strip() == "0":
-        return value
-    number, slash, unit = value.strip().partition("/")
-    try:
-        calls = float(number)
-    except ValueError:
-        calls = 0.0
-    if not slash or unit not in SECONDS_OF or not 0 < calls < float("inf"):
-        raise ValueError("must be calls per second, minute or hour, such as 500/m or 20/s")
-    return calls / SECONDS_OF[unit]
-
-
-def _accounts(value: object) -> object:
-    return read_accounts(value, rate=_calls_a_second)
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-CallsASecond = Annotated[float, BeforeValidator(_calls_a_second)]
-Accounts = Annotated[Mapping[str, Account], NoDecode, BeforeValidator(_accounts)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_checked_redis_url)]
-OptionalSecret = SecretStr | None
-CeleryUrl = Annotated[OptionalSecret, AfterValidator(_checked_celery_url)]
-SealingKeys = Annotated[
-    tuple[SecretStr, ...],
-    NoDecode,
-    BeforeValidator(_split_keys),
-    AfterValidator(_checked_sealing_keys),
-]
 
 
 class Settings(BaseSettings):
@@ -208,9 +102,9 @@ class Settings(BaseSettings):
     sentry_dsn: OptionalSecret = None
     sentry_environment: str = "production"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
+        Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(lower)
     ] = "info"
-    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(lower)] = "auto"
 
     @property
     def broker(self) -> tuple[str, dict[str, Any]]:
