@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from celery.exceptions import Ignore, Retry
 from config.celery_app import app
 from config.settings import get_settings
 from tasks.act import act
+from tasks.attempt import attempt_entry, ended, log_fields
 from tasks.backoff import RetryPolicy
 from tasks.clients import get_api
 from tasks.deadline import Deadline
@@ -50,9 +50,6 @@ leaving = threading.Event()
 
 #: Within so many seconds of its claim an attempt's lease cannot have ended.
 FRESH_SECONDS = LEASE_SECONDS / 2
-
-#: What the log line of an attempt has besides job, app and webhook.
-LOGGED = ("attempt", "outcome", "status", "code", "ms", "next_try_in")
 
 
 @app.task(name="tasks.create_webhook", bind=True, throws=(WebhookJobError,))
@@ -249,11 +246,6 @@ def put_back(
     return Ignore()
 
 
-def ended(job: JobRecord, state: str, entry: Mapping[str, Any], **outcome: Any) -> JobRecord:
-    """The record as the step that ended the job left it, without reading it again."""
-    return replace(job, state=state, history=(*job.history, entry), **outcome)
-
-
 def crash(job: JobRecord, error: Exception) -> WorkerCrashed:
     """Report a fault of this program and make a failure of it."""
     log.error("bug", job=job.id, app=job.app_id, webhook=job.webhook_id, exc_info=error)
@@ -269,28 +261,6 @@ def stale(job: JobRecord, entry: Mapping[str, Any]) -> Exception:
     """Another attempt took over while this one ran: it has nothing to say."""
     log.warning("stale attempt, nothing changed", **log_fields(job, entry))
     return Ignore()
-
-
-def attempt_entry(
-    job: JobRecord, outcome: str, since: float, error: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """What the job's history keeps of one attempt."""
-    known = {key: value for key, value in (error or {}).items() if value is not None}
-    return {
-        "attempt": job.attempt,
-        "at": job.started_at,
-        "worker": job.worker,
-        "outcome": outcome,
-        **{key: known[key] for key in ("status", "code", "message") if key in known},
-        "ms": round((time.monotonic() - since) * 1000),
-    }
-
-
-def log_fields(job: JobRecord, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The one log line of an attempt."""
-    shown = {key: entry[key] for key in LOGGED if key in entry}
-    what = {} if job.more.action == "create" else {"action": job.more.action}
-    return {"job": job.id, "app": job.app_id, "webhook": job.webhook_id, **what, **shown}
 
 
 @lru_cache(maxsize=1)
