@@ -5,7 +5,6 @@ A call that returned has the job in Redis. Enqueueing the same webhook again is 
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,10 +13,10 @@ from typing import Any, NamedTuple
 from config.settings import Durability, get_settings
 from tasks.asked import Asked
 from tasks.bounded import within
+from tasks.conflict import conflict_with
 from tasks.errors import (
     DurabilityUnavailable,
     InvalidInput,
-    JobConflict,
     NotConfirmed,
     RecordUnreadable,
     SealingUnavailable,
@@ -28,11 +27,11 @@ from tasks.job import Job
 from tasks.jobs import DAMAGED, EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
 from tasks.more import More, OnExisting, Priority
 from tasks.pipe import publish
-from tasks.record import Added, JobRecord, NewJob, job_id
+from tasks.record import Added, NewJob, job_id
 from tasks.sealing import get_sealer
 from tasks.store import get_store
 from tasks.triggers import TriggerCheck
-from tasks.webhook import Webhook, check_app_id, differing_fields
+from tasks.webhook import Webhook, check_app_id
 
 #: Seconds in which one step of enqueueing is done or refused.
 ENQUEUE_SECONDS = 4.5
@@ -286,37 +285,11 @@ def _enqueued(
         return Enqueued(None, RecordUnreadable(asked.id), is_new=False)
     record, is_new = added.record, added.place != EXISTS
     try:
-        differing = () if is_new else _differences(asked, record)
+        conflict = None if is_new else conflict_with(record, asked)
     except SealingUnavailable as error:
         return Enqueued(None, error, is_new=False)
-    if not differing:
-        job = Job(record, store)
-        doubt = NotConfirmed(job, unconfirmed) if unconfirmed else None
-        return Enqueued(job, doubt, is_new)
-    conflict = JobConflict(
-        f"Webhook {record.webhook_id!r} of app {record.app_id!r} was enqueued before with another "
-        f"{', '.join(differing)} (job {record.id}, {record.state}); nothing was changed. Use "
-        "update_webhook or another webhook id, or let `python -m tasks forget` remove the job once "
-        "it has ended.",
-        record.id,
-        differing,
-    )
-    return Enqueued(None, conflict, is_new=False)
-
-
-def _differences(asked: NewJob, record: JobRecord) -> tuple[str, ...]:
-    """The names of the fields in which an earlier job differs from what is asked for now."""
-    differing = differing_fields(asked.webhook, record.webhook)
-    if set(asked.more.triggers) != set(record.more.triggers):
-        differing += ("triggers",)
-    if asked.more.on_existing != record.more.on_existing:
-        differing += ("on_existing",)
-    if asked.webhook_version != record.webhook_version:
-        differing += ("X-Webhook-Version",)
-    if asked.sealed_password and record.sealed_password:
-        old, new = map(get_sealer().open, (record.sealed_password, asked.sealed_password))
-        if not hmac.compare_digest(old.get_secret_value(), new.get_secret_value()):
-            differing += ("password",)
-    elif bool(asked.sealed_password) != bool(record.sealed_password):
-        differing += ("password",)
-    return differing
+    if conflict is not None:
+        return Enqueued(None, conflict, is_new=False)
+    job = Job(record, store)
+    doubt = NotConfirmed(job, unconfirmed) if unconfirmed else None
+    return Enqueued(job, doubt, is_new)
