@@ -21,7 +21,8 @@ from tasks import answers
 from tasks.answers import Subject, WebhookFound, sentence
 from tasks.credentials import Pairs
 from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable, InvalidInput
-from tasks.transport import NoAnswer, Transport
+from tasks.no_answer import NoAnswer
+from tasks.transport import Transport
 from tasks.webhook import Webhook
 
 #: One page holds them all: an app has at most 25 webhooks (CometChat, webhooks overview), and

@@ -13,28 +13,22 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import urllib3
 from pydantic import SecretStr
 from requests import Request, Response, Session
 from requests.adapters import HTTPAdapter
-from requests.exceptions import ProxyError
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-)
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError
 from urllib3.util.connection import allowed_gai_family
+
+from tasks.no_answer import NoAnswer, causes_of, no_answer
 
 
 @dataclass(frozen=True)
@@ -44,15 +38,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes | None
-
-
-@dataclass(frozen=True)
-class NoAnswer:
-    """Why there is none, whether the request may have reached the server, and whose fault it is."""
-
-    reason: str
-    sent: bool
-    cause: Literal["network", "certificate", "configuration"] = "network"
 
 
 @dataclass
@@ -218,11 +203,11 @@ class Transport:
         try:
             return self._exchange(method, path, headers, body, call)
         except Exception as error:  # noqa: BLE001  whatever it is, its frames hold the headers
-            causes = tuple(_causes(error))
+            causes = tuple(causes_of(error))
             for cause in causes:
                 # urllib3's frames hold the errors that hold them, and all that called them.
                 cause.__traceback__ = None
-            return _no_answer(error, causes, call, time.monotonic() - started)
+            return no_answer(error, causes, sent=call.sent, seconds=time.monotonic() - started)
 
     def _exchange(
         self,
@@ -259,47 +244,3 @@ class Transport:
 
 def _uncovered(value: str | SecretStr) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
-#: The first that is among an error's causes says what happened.
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (NameResolutionError, "the name of the host could not be resolved"),
-    (ConnectionRefusedError, "the connection was refused"),
-    (http.client.RemoteDisconnected, "the connection was closed without an answer"),
-    (ConnectionError, "the connection was cut"),
-    (ssl.SSLError, "the TLS handshake failed"),
-    (http.client.HTTPException, "the answer was not HTTP"),
-    (NewConnectionError, "no connection could be made"),
-)
-
-
-def _no_answer(
-    error: Exception, causes: Sequence[BaseException], call: _Call, seconds: float
-) -> NoAnswer:
-    reason = next(
-        (words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes)), ""
-    )
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            refused = f"the TLS certificate was refused ({cause.verify_message})"
-            return NoAnswer(refused, call.sent, "certificate")
-        if isinstance(cause, (TimeoutError, ReadTimeoutError)):
-            doing = "waiting for the answer" if call.sent else "connecting"
-            reason = f"no time was left after {seconds:.1f} s of {doing}"
-    if isinstance(error, ProxyError):
-        reason = f"the proxy could not be used: {reason or 'it refused'}"
-    if reason or call.sent:
-        return NoAnswer(reason or type(error).__name__, call.sent)
-    return NoAnswer(f"no request could be made ({type(error).__name__})", False, "configuration")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it came from, as requests and urllib3 wrap them."""
-    pending, seen = [error], set[int]()
-    while pending:
-        found = pending.pop()
-        if isinstance(found, BaseException) and id(found) not in seen:
-            seen.add(id(found))
-            yield found
-            pending += [found.__context__, found.__cause__, getattr(found, "reason", None)]
-            pending += found.args
