@@ -21,9 +21,10 @@ from tasks.errors import (
     StoreUnavailable,
     WebhookJobError,
 )
+from tasks.fields import check_app_id
 from tasks.job import Job
 from tasks.producer import Enqueued, enqueue_webhook, enqueue_webhooks, get_job
-from tasks.webhook import Webhook, check_app_id
+from tasks.webhook import Webhook
 
 __all__ = [
     "DurabilityUnavailable",

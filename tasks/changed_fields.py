@@ -8,7 +8,8 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from tasks.errors import InvalidInput
-from tasks.webhook import Webhook, check_webhook_id
+from tasks.fields import check_webhook_id
+from tasks.webhook import Webhook
 
 #: In the place of what a whole webhook must have and an update need not.
 _UNCHANGED: Final = {"name": ("name",), "webhookURL": ("webhookURL", "webhook_url")}

@@ -17,6 +17,7 @@ from config.settings import Durability, get_settings
 from tasks.asked import Asked
 from tasks.changed_fields import check_changes
 from tasks.errors import InvalidInput
+from tasks.fields import check_app_id, check_webhook_id
 from tasks.job import Job
 from tasks.more import Action, More, Priority
 from tasks.producer import Enqueued, enqueue_new, merged
@@ -24,7 +25,6 @@ from tasks.record import NewJob, job_id
 from tasks.sealing import get_sealer
 from tasks.store import get_store
 from tasks.triggers import TriggerCheck, trigger_ids
-from tasks.webhook import check_app_id, check_webhook_id
 
 
 class Options(TypedDict, total=False):

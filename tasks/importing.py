@@ -15,11 +15,12 @@ from pathlib import PurePath
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 from tasks.errors import DurabilityUnavailable, InvalidInput, StoreUnavailable
+from tasks.fields import check_app_id
 from tasks.import_lines import Bad, csv_parser, json_object, raw_lines, text_of
 from tasks.producer import Enqueued, enqueue_webhooks
 from tasks.sealing import get_sealer
 from tasks.triggers import DOCUMENTED, TriggerCheck
-from tasks.webhook import Webhook, check_app_id
+from tasks.webhook import Webhook
 
 Format = Literal["jsonl", "csv"]
 

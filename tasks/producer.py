@@ -23,6 +23,7 @@ from tasks.errors import (
     StoreUnavailable,
     WebhookJobError,
 )
+from tasks.fields import check_app_id
 from tasks.job import Job
 from tasks.jobs import DAMAGED, EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
 from tasks.more import More, OnExisting, Priority
@@ -31,7 +32,7 @@ from tasks.record import Added, NewJob, job_id
 from tasks.sealing import get_sealer
 from tasks.store import get_store
 from tasks.triggers import TriggerCheck
-from tasks.webhook import Webhook, check_app_id
+from tasks.webhook import Webhook
 
 #: Seconds in which one step of enqueueing is done or refused.
 ENQUEUE_SECONDS = 4.5

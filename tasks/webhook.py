@@ -8,18 +8,14 @@ and messages use the API's.
 from __future__ import annotations
 
 import difflib
-import ipaddress
-import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Self, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -27,94 +23,10 @@ from pydantic import (
 )
 
 from tasks.errors import InvalidInput
+from tasks.fields import MAX_ID, Boolean, Id, Name, Password, Url, Username
 from tasks.triggers import trigger_ids
 
-# In characters; CometChat, webhooks overview. It documents none for an app id.
-MAX_ID = MAX_NAME = MAX_USERNAME = 50
-MAX_PASSWORD = 100
-MAX_URL = 255
-MAX_APP_ID = 100
-
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
-_ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_URL_CHARACTERS = re.compile(r"[!-\[\]-~]+")  # printable ASCII but the space and the backslash
-_HTTPS = re.compile(r"https://([^/?#]*)", re.IGNORECASE)
-_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
-
 _CREDENTIALS = ("username", "password")
-
-Text = TypeVar("Text", str, SecretStr)
-
-
-def _limited(value: str, maximum: int) -> str:
-    if not 1 <= len(value) <= maximum:
-        raise ValueError(
-            f"at most {maximum} characters (has {len(value)})" if value else "is empty"
-        )
-    return value
-
-
-def _identifier(value: str, maximum: int = MAX_ID) -> str:
-    _limited(value, maximum)
-    if _IDENTIFIER.fullmatch(value):
-        return value
-    raise ValueError("only ASCII letters, digits, '_' and '-'")
-
-
-def _name(value: str) -> str:
-    _limited(value, MAX_NAME)
-    if value.isspace():
-        raise ValueError("is blank")
-    if _UNFIT.search(value):
-        raise ValueError("no control characters, line breaks or lone surrogates")
-    return value
-
-
-def _is_address(literal: str | None) -> bool:
-    try:
-        return literal is None or bool(ipaddress.IPv6Address(literal))
-    except ValueError:
-        return False
-
-
-def _url(value: str) -> str:
-    _limited(value, MAX_URL)
-    https = _HTTPS.match(value)
-    if https is None:
-        raise ValueError("must start with https://")
-    if "@" in https[1]:
-        raise ValueError("no user or password in it: use basic auth (username, password) instead")
-    if not _URL_CHARACTERS.fullmatch(value):
-        raise ValueError(
-            "only printable ASCII without spaces and backslashes: "
-            "percent-encode the path, write the host in punycode"
-        )
-    host = _HOST.fullmatch(https[1])
-    if host is None or not 1 <= int(host[2] or 443) <= 65535 or not _is_address(host[1]):
-        raise ValueError("must have a valid host and port after https://")
-    if "#" in value:
-        raise ValueError("no fragment (#): it would never be sent")
-    return value
-
-
-def _alphanumeric(maximum: int) -> Callable[[Text], Text]:
-    def check(value: Text) -> Text:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if not _ALPHANUMERIC.fullmatch(_limited(text, maximum)):
-            raise ValueError("only ASCII letters and digits")
-        return value
-
-    return check
-
-
-def _boolean(value: object) -> object:
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.lower(), value)
-    return value
-
-
-Boolean = Annotated[bool, BeforeValidator(_boolean)]
 
 
 class Webhook(BaseModel):
@@ -148,13 +60,13 @@ class Webhook(BaseModel):
         frozen=True, strict=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
     )
 
-    id: Annotated[str, AfterValidator(_identifier)]
-    name: Annotated[str, AfterValidator(_name)]
-    webhook_url: Annotated[str, AfterValidator(_url)] = Field(alias="webhookURL")
+    id: Id
+    name: Name
+    webhook_url: Url = Field(alias="webhookURL")
     enabled: Boolean = True
     retry_on_failure: Boolean = Field(default=False, alias="retryOnFailure")
-    username: Annotated[str, AfterValidator(_alphanumeric(MAX_USERNAME))] | None = None
-    password: Annotated[SecretStr, AfterValidator(_alphanumeric(MAX_PASSWORD))] | None = None
+    username: Username | None = None
+    password: Password | None = None
     triggers: Annotated[tuple[str, ...], BeforeValidator(trigger_ids)] = ()
     # Last, since it is checked against the credentials before.
     use_basic_auth: Boolean = Field(default=False, alias="useBasicAuth")
@@ -278,35 +190,6 @@ def _invalid(values: Mapping[str, Any], problems: dict[str, str]) -> InvalidInpu
 def _shown(text: str) -> str:
     """A caller's text fit for a message: on one line, ASCII, not longer than an id may be."""
     return ascii(text if len(text) <= MAX_ID else text[:MAX_ID] + "...")
-
-
-def check_app_id(app_id: object) -> str:
-    """The CometChat app id, unchanged, if it can be one.
-
-    Args:
-        app_id: 1 to 100 ASCII letters, digits, `_` or `-`; CometChat documents no limit.
-
-    Raises:
-        InvalidInput: it is none of that.
-    """
-    problem = f"must be text (is {type(app_id).__name__})"
-    if isinstance(app_id, str):
-        try:
-            return _identifier(app_id, MAX_APP_ID)
-        except ValueError as error:
-            problem = str(error)
-    raise InvalidInput(f"app id: {problem}", {"appId": problem})
-
-
-def check_webhook_id(webhook_id: object) -> str:
-    """The webhook's id, unchanged, if it can be one. Raises `InvalidInput`."""
-    problem = f"must be text (is {type(webhook_id).__name__})"
-    if isinstance(webhook_id, str):
-        try:
-            return _identifier(webhook_id)
-        except ValueError as error:
-            problem = str(error)
-    raise InvalidInput(f"webhook id: {problem}", {"id": problem})
 
 
 def differing_fields(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from tasks.errors import InvalidInput
-from tasks.webhook import Webhook, check_app_id, differing_fields
+from tasks.fields import check_app_id
+from tasks.webhook import Webhook, differing_fields
 
 ORDERS: dict[str, Any] = {
     "id": "orders",

@@ -1,0 +1,131 @@
+"""What a single field of a webhook may be: types, each with its check; and the id of an app."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from tasks.errors import InvalidInput
+
+# In characters; CometChat, webhooks overview. It documents none for an app id.
+MAX_ID = MAX_NAME = MAX_USERNAME = 50
+MAX_PASSWORD = 100
+MAX_URL = 255
+MAX_APP_ID = 100
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
+_ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_URL_CHARACTERS = re.compile(r"[!-\[\]-~]+")  # printable ASCII but the space and the backslash
+_HTTPS = re.compile(r"https://([^/?#]*)", re.IGNORECASE)
+_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
+
+Text = TypeVar("Text", str, SecretStr)
+
+
+def _limited(value: str, maximum: int) -> str:
+    if not 1 <= len(value) <= maximum:
+        raise ValueError(
+            f"at most {maximum} characters (has {len(value)})" if value else "is empty"
+        )
+    return value
+
+
+def _identifier(value: str, maximum: int = MAX_ID) -> str:
+    _limited(value, maximum)
+    if _IDENTIFIER.fullmatch(value):
+        return value
+    raise ValueError("only ASCII letters, digits, '_' and '-'")
+
+
+def _name(value: str) -> str:
+    _limited(value, MAX_NAME)
+    if value.isspace():
+        raise ValueError("is blank")
+    if _UNFIT.search(value):
+        raise ValueError("no control characters, line breaks or lone surrogates")
+    return value
+
+
+def _is_address(literal: str | None) -> bool:
+    try:
+        return literal is None or bool(ipaddress.IPv6Address(literal))
+    except ValueError:
+        return False
+
+
+def _url(value: str) -> str:
+    _limited(value, MAX_URL)
+    https = _HTTPS.match(value)
+    if https is None:
+        raise ValueError("must start with https://")
+    if "@" in https[1]:
+        raise ValueError("no user or password in it: use basic auth (username, password) instead")
+    if not _URL_CHARACTERS.fullmatch(value):
+        raise ValueError(
+            "only printable ASCII without spaces and backslashes: "
+            "percent-encode the path, write the host in punycode"
+        )
+    host = _HOST.fullmatch(https[1])
+    if host is None or not 1 <= int(host[2] or 443) <= 65535 or not _is_address(host[1]):
+        raise ValueError("must have a valid host and port after https://")
+    if "#" in value:
+        raise ValueError("no fragment (#): it would never be sent")
+    return value
+
+
+def _alphanumeric(maximum: int) -> Callable[[Text], Text]:
+    def check(value: Text) -> Text:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not _ALPHANUMERIC.fullmatch(_limited(text, maximum)):
+            raise ValueError("only ASCII letters and digits")
+        return value
+
+    return check
+
+
+def _boolean(value: object) -> object:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower(), value)
+    return value
+
+
+Id = Annotated[str, AfterValidator(_identifier)]
+Name = Annotated[str, AfterValidator(_name)]
+Url = Annotated[str, AfterValidator(_url)]
+Username = Annotated[str, AfterValidator(_alphanumeric(MAX_USERNAME))]
+Password = Annotated[SecretStr, AfterValidator(_alphanumeric(MAX_PASSWORD))]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
+
+
+def check_app_id(app_id: object) -> str:
+    """The CometChat app id, unchanged, if it can be one.
+
+    Args:
+        app_id: 1 to 100 ASCII letters, digits, `_` or `-`; CometChat documents no limit.
+
+    Raises:
+        InvalidInput: it is none of that.
+    """
+    problem = f"must be text (is {type(app_id).__name__})"
+    if isinstance(app_id, str):
+        try:
+            return _identifier(app_id, MAX_APP_ID)
+        except ValueError as error:
+            problem = str(error)
+    raise InvalidInput(f"app id: {problem}", {"appId": problem})
+
+
+def check_webhook_id(webhook_id: object) -> str:
+    """The webhook's id, unchanged, if it can be one. Raises `InvalidInput`."""
+    problem = f"must be text (is {type(webhook_id).__name__})"
+    if isinstance(webhook_id, str):
+        try:
+            return _identifier(webhook_id)
+        except ValueError as error:
+            problem = str(error)
+    raise InvalidInput(f"webhook id: {problem}", {"id": problem})
