@@ -7,15 +7,12 @@ once: when to repeat it is for others to decide, by the class of what was raised
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NotRequired, Protocol, TypedDict, TypeVar, Unpack
-from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from config import __version__
 from config.accounts import Credentials
 from tasks import answers
 from tasks.answers import Subject, WebhookFound, sentence
@@ -24,16 +21,7 @@ from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable, InvalidInp
 from tasks.no_answer import NoAnswer
 from tasks.transport import Transport
 from tasks.webhook import Webhook
-
-#: One page holds them all: an app has at most 25 webhooks (CometChat, webhooks overview), and
-#: 1000 is the largest page (CometChat, list webhooks).
-PAGE = "perPage=1000"
-
-HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "identity",
-    "User-Agent": f"cometchat-webhook-worker/{__version__}",
-}
+from tasks.wire import HEADERS, fits_a_header, json_of, path_of
 
 #: Statuses that may mean the credentials.
 REFUSE_CREDENTIALS = frozenset({401, 403})
@@ -98,7 +86,7 @@ class CometChat:
     ) -> None:
         for pair in credentials:
             for name, value in (("key", pair.key), ("secret", pair.secret)):
-                if not _fits_a_header(value):
+                if not fits_a_header(value):
                     problem = "must be printable ASCII without spaces around it"
                     raise InvalidInput(f"The API's {name} {problem}", {name: problem})
         self._pairs = Pairs(credentials)
@@ -239,9 +227,9 @@ class CometChat:
             headers["Content-Type"] = "application/json"
         got = self._transport.send(
             method,
-            _path(subject),
+            path_of(subject),
             headers=headers,
-            body=None if fields is None else _json(fields),
+            body=None if fields is None else json_of(fields),
             deadline_seconds=options.get("deadline_seconds"),
         )
         if isinstance(got, NoAnswer):
@@ -257,31 +245,6 @@ class CometChat:
         return answers.failure(
             got.status, got.headers, got.body, now=time.time(), subject=subject, secrets=secrets
         )
-
-
-def _fits_a_header(secret: SecretStr) -> bool:
-    text = secret.get_secret_value()
-    return bool(text) and text.isascii() and text.isprintable() and text == text.strip()
-
-
-def _path(subject: Subject) -> str:
-    path = f"/apps/{_segment('appId', subject.app_id)}/webhooks"
-    if subject.webhook_id is None:
-        return f"{path}?{PAGE}"
-    if subject.creating:
-        return path
-    return f"{path}/{_segment('webhookId', subject.webhook_id)}{subject.below}"
-
-
-def _segment(name: str, value: str) -> str:
-    if value in ("", ".", ".."):
-        raise InvalidInput(f"{name}: {value!r} cannot be part of a path", {name: "is no id"})
-    return quote(value, safe="")
-
-
-def _json(fields: Mapping[str, Any]) -> SecretStr:
-    given = {name: value for name, value in fields.items() if value is not None}
-    return SecretStr(json.dumps(given, default=lambda secret: secret.get_secret_value()))
 
 
 def _one(answer: Any) -> WebhookFound | None:
