@@ -34,7 +34,11 @@ BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
 #: What the copy needs of the repository.
 NEEDED = ("config", "tasks", "worker", "tests", "pyproject.toml")
 #: The tests that a mutation is caught by, unless it names others.
-FAST_TESTS = ("tests/integration/test_jobs.py", "tests/integration/test_model.py")
+FAST_TESTS = (
+    "tests/integration/test_jobs.py",
+    "tests/integration/test_jobs_by_others.py",
+    "tests/integration/test_model.py",
+)
 #: Seconds after which the tests hang.
 LONGEST = 600.0
 AT_ONCE = 2

@@ -16,7 +16,7 @@ from tasks.record import JobRecord, NewJob, job_id
 from tests.chaos import keyspace
 from tests.chaos.chains import ChainMachine
 from tests.chaos.model import run_model
-from tests.integration.test_jobs import ERROR, places
+from tests.integration.steps import ERROR, places
 
 FIRST = job_id(ACCOUNT, "app", "orders")
 WIRE = {"id": "orders", "name": "Orders", "webhookURL": "https://a.example/", "enabled": True}

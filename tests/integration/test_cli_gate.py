@@ -8,8 +8,8 @@ from config.accounts import DEFAULT as ACCOUNT
 from tasks.gate import Told
 from tasks.jobs import JobStore
 from tests.integration.commands import Run, environment_fixture, run_fixture
+from tests.integration.steps import add, claim, new_job
 from tests.integration.test_gate import back, break_api
-from tests.integration.test_jobs import add, claim, new_job
 
 run = run_fixture
 environment = environment_fixture

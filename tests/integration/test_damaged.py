@@ -14,7 +14,7 @@ from tasks.errors import RecordUnreadable
 from tasks.jobs import LEASE_SECONDS, JobStore
 from tasks.repair import find_problems
 from tasks.schedule import prune, retry_failed
-from tests.integration.test_jobs import ERROR, add, claim, expire
+from tests.integration.steps import ERROR, add, claim, expire
 
 Damage = Callable[[Any, str], None]
 

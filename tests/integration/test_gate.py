@@ -17,7 +17,7 @@ from tasks.jobs import PUBLISHED, WAITING, JobStore
 from tasks.rate_headers import Announced
 from tasks.record import JobRecord, More
 from tests.conftest import eventually
-from tests.integration.test_jobs import add, added, claim, new_job, places
+from tests.integration.steps import add, added, claim, new_job, places
 
 BAD, REJECTED, OK = Told("bad"), Told("rejected"), Told("ok")
 
