@@ -28,9 +28,11 @@ from config.values import (
     CallsASecond,
     CeleryUrl,
     OptionalSecret,
+    PrivateKeys,
+    PublicKeys,
     RedisUrl,
-    SealingKeys,
     Seconds,
+    SharedKeys,
     lower,
 )
 
@@ -92,7 +94,9 @@ class Settings(BaseSettings):
     # Keeping
     result_ttl: PositiveInt = 604_800
     failed_ttl: PositiveInt = 15_552_000
-    sealing_keys: SealingKeys = ()
+    sealing_keys: SharedKeys = ()
+    sealing_public_key: PublicKeys = ()
+    sealing_private_keys: PrivateKeys = ()
 
     # The worker
     pipe_size: Annotated[int, Field(ge=1, le=100_000)] = 256

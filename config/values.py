@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from cryptography.fernet import Fernet
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 from redis.connection import parse_url
 
 from config.accounts import Account, read_accounts
 from config.redis_url import read_sentinels
+from config.sealing_keys import check_sealing_keys
 
 #: The units of a rate.
 SECONDS_OF = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -78,18 +79,6 @@ def _split_keys(value: object) -> object:
     return value
 
 
-def _checked_sealing_keys(keys: Sequence[SecretStr]) -> tuple[SecretStr, ...]:
-    for number, key in enumerate(keys, 1):
-        try:
-            Fernet(key.get_secret_value())
-        except ValueError:
-            raise ValueError(
-                f"key {number} is not 32 bytes in URL-safe base64; "
-                "`python -m worker key` prints a new one"
-            ) from None
-    return tuple(keys)
-
-
 def _calls_a_second(value: object) -> object:
     """`500/m` as calls a second; what is no text is that already."""
     if not isinstance(value, str) or value.strip() == "0":
@@ -120,9 +109,7 @@ BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_checked_redis_url)]
 OptionalSecret = SecretStr | None
 CeleryUrl = Annotated[OptionalSecret, AfterValidator(_checked_celery_url)]
-SealingKeys = Annotated[
-    tuple[SecretStr, ...],
-    NoDecode,
-    BeforeValidator(_split_keys),
-    AfterValidator(_checked_sealing_keys),
-]
+_Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
+SharedKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="shared"))]
+PublicKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="public"))]
+PrivateKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="private"))]

@@ -53,8 +53,8 @@ def retry_job(job_id: str, *, even_if_followed: bool = False) -> Job:
 
     Raises:
         JobNotFound: there is no such job.
-        StepRefused: it has not ended, it succeeded, its time (`expires_in`) is over, or a later
-            job of its webhook follows it.
+        StepRefused: it has not ended, it succeeded, its time (`expires_in`) is over, its password
+            was erased as it was cancelled, or a later job of its webhook follows it.
     """
     store = get_store()
     record = store.get(job_id)
@@ -70,6 +70,11 @@ def retry_job(job_id: str, *, even_if_followed: bool = False) -> Job:
         job = Job(store.get(job_id), store)
         if state == "PENDING":
             return job
+        if record.has_password and not store.with_passwords([record])[0].sealed_password:
+            raise StepRefused(
+                f"Job {job_id} cannot be retried: its password was erased when it was cancelled. "
+                "If its webhook is still wanted, forget the job and enqueue the webhook again."
+            )
         if state in {"FAILURE", "REVOKED"}:
             raise StepRefused(_followed(job.record))
     raise StepRefused(f"Job {job_id} is {state}; only a failed or cancelled one can be retried.")

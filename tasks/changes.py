@@ -20,9 +20,9 @@ from tasks.errors import InvalidInput
 from tasks.fields import check_app_id, check_webhook_id
 from tasks.job import Job
 from tasks.more import Action, More, Priority
+from tasks.passwords import seal_password
 from tasks.producer import Enqueued, enqueue_new, merged
 from tasks.record import NewJob, job_id
-from tasks.sealing import get_sealer
 from tasks.store import get_store
 from tasks.triggers import TriggerCheck, trigger_ids
 
@@ -66,10 +66,10 @@ def update_webhook(
 
     Returns:
         The job, which runs once all earlier ones of this webhook have ended, however they did. If
-        the latest of these has not ended and asks for the very same, it is that one (but not with
-        a password, as sealed ones cannot be compared, nor if that is for later or may expire). Its
-        result's `outcome` is "updated", then with the names of the fields that were sent in
-        `changed`, or "unchanged"; without this webhook it fails as `WebhookNotFound`.
+        the latest of these has not ended and asks for the very same, it is that one (but not if
+        that is for later or may expire). Its result's `outcome` is "updated", then with the names
+        of the fields that were sent in `changed`, or "unchanged"; without this webhook it fails as
+        `WebhookNotFound`.
 
     Raises:
         InvalidInput: naming every bad field; nothing was stored. And what else `enqueue_webhook`
@@ -155,13 +155,23 @@ def _enqueue(
             bad.append(error)
     if bad:
         raise merged(bad)
+    own_id, wire = str(uuid.uuid4()), {"id": webhook_id, **what.wire}
+    sealed = seal_password(
+        what.password,
+        account=asked.account,
+        app_id=app_id,
+        webhook=wire,
+        action=action,
+        own_id=own_id,
+    )
     new = NewJob(
-        id=str(uuid.uuid4()),
+        id=own_id,
         not_before=asked.not_before,
         account=asked.account,
         app_id=app_id,
-        webhook={"id": webhook_id, **what.wire},
-        sealed_password=get_sealer().seal(what.password) if what.password else None,
+        webhook=wire,
+        sealed_password=sealed.text if sealed else None,
+        marks=sealed.marks if sealed else (),
         webhook_version=asked.webhook_version,
         more=More(
             priority=asked.priority, group=asked.group, triggers=what.triggers, action=action

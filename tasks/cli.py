@@ -11,6 +11,7 @@ from tasks.commands.enqueue import enqueue
 from tasks.commands.gate import gate
 from tasks.commands.import_file import import_file
 from tasks.commands.look import list_, status
+from tasks.commands.reseal import reseal
 from tasks.commands.retry import retry
 
 
@@ -26,6 +27,6 @@ def cli() -> None:
 
 for command in (
     *(enqueue, import_file, update, delete, set_triggers),
-    *(status, list_, retry, cancel, forget, check, gate),
+    *(status, list_, retry, cancel, forget, check, gate, reseal),
 ):
     cli.add_command(command)

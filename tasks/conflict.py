@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
-
 from tasks.errors import JobConflict
+from tasks.passwords import differs_in_password
 from tasks.record import JobRecord, NewJob
-from tasks.sealing import get_sealer
 from tasks.webhook import differing_fields
 
 
@@ -37,10 +35,6 @@ def _differences(asked: NewJob, record: JobRecord) -> tuple[str, ...]:
         differing += ("on_existing",)
     if asked.webhook_version != record.webhook_version:
         differing += ("X-Webhook-Version",)
-    if asked.sealed_password and record.sealed_password:
-        old, new = map(get_sealer().open, (record.sealed_password, asked.sealed_password))
-        if not hmac.compare_digest(old.get_secret_value(), new.get_secret_value()):
-            differing += ("password",)
-    elif bool(asked.sealed_password) != bool(record.sealed_password):
+    if differs_in_password(asked, record):
         differing += ("password",)
     return differing

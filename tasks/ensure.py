@@ -14,7 +14,8 @@ from tasks.answers import WebhookFound
 from tasks.cometchat import CometChat
 from tasks.errors import ApiFailure, ApiUnavailable, PlanLimit, WebhookNotFound, WebhookRejected
 from tasks.existing import use_existing
-from tasks.progress import Progress, open_webhook
+from tasks.passwords import open_webhook
+from tasks.progress import Progress
 from tasks.record import JobRecord
 
 #: What may mean "there is one already": no source tells how the API says so.

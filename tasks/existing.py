@@ -12,7 +12,8 @@ from typing import Any
 from tasks.answers import WebhookFound
 from tasks.cometchat import CometChat
 from tasks.errors import ApiUnavailable, WebhookConflict, WebhookNotFound
-from tasks.progress import Progress, open_password
+from tasks.passwords import open_password
+from tasks.progress import Progress
 from tasks.record import JobRecord
 
 #: What every answer about a webhook shows of it besides its id, so that it can be compared.

@@ -108,7 +108,7 @@ class Import:
 
         Raises:
             InvalidInput: no line can be read.
-            SealingUnavailable: there are passwords, and SEALING_KEYS is not set.
+            SealingUnavailable: there are passwords, and there is no key to seal them with.
         """
         sealable = False
         for chunk in self._chunks(file):
@@ -118,7 +118,7 @@ class Import:
                     if report:
                         self._reject(line)
                 elif line.webhook.password and not sealable:
-                    get_sealer().seal(line.webhook.password)
+                    get_sealer().require()
                     sealable = True
 
     def enqueue(self, file: BinaryIO, **options: Any) -> None:

@@ -8,6 +8,9 @@ Keys, all under `webhooks:`
 
     job:<id>    hash    the record, see below. Ended ones expire after RESULT_TTL seconds; failed
                         ones are kept until `prune` finds them older than FAILED_TTL.
+    sealed:<id> string  the job's sealed password, see `tasks/sealing.py`; erased when the job ends
+                        in SUCCESS or REVOKED, else deleted with the record. A key of its own, which
+                        producers may write and not read
     waiting     zset    id -> due time: new jobs, and retries until their backoff is over
     published   zset    id -> hint expiry: a message with this id is in the pipe
     running     zset    id -> lease end: a worker has claimed it
@@ -29,9 +32,10 @@ Keys, all under `webhooks:`
 
 An unfinished job is in exactly one of waiting, published and running.
 
-Fields of a record: `v` (1 or 2, the version of this layout; a later one is left to its workers),
+Fields of a record: `v` (1 to 3, the version of this layout; a later one is left to its workers),
 `state` (Celery's words), `account`, `app_id`, `webhook` (JSON as on the wire, no password),
-`password` (sealed), `webhook_version` ('2' or '' for legacy), `attempt` (number of the latest
+`mark` (tells whether another password is the same), `password` (sealed; in records of earlier
+versions alone), `webhook_version` ('2' or '' for legacy), `attempt` (number of the latest
 claim), `attempts` (used up), `holds` (waits in a row for the account), `unknown` ('1': an earlier
 call may have had its effect), `cancelled` ('1': asked for during a call), `worker` and `token`
 (of the latest claim), `created_at`, `due_at`, `first_attempt_at`, `started_at`, `ended_at` (unix
@@ -48,6 +52,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal, TypeVar
 
 from pydantic import SecretStr
@@ -177,6 +182,19 @@ class JobStore:
             found += read_all(zip(ids, hashes, strict=True))
         return found
 
+    def with_passwords(self, records: Sequence[JobRecord]) -> list[JobRecord]:
+        """These records, those that have a password with it as it is sealed now."""
+        sealed = self._pipelined("GET", [f"sealed:{record.id}" for record in records])
+        return [
+            replace(record, sealed_password=text) if text else record
+            for record, text in zip(records, sealed, strict=True)
+        ]
+
+    def reseal(self, record: JobRecord, sealed: str, mark: str) -> bool:
+        """Put another seal in the place of the record's; False if it has another by now."""
+        step = self._step("reseal", record.id, record.sealed_password or "", sealed, mark)
+        return bool(step)
+
     def walk(
         self,
         place: Literal["index", "failed"] = "index",
@@ -191,6 +209,10 @@ class JobStore:
         """
         for ids in self._connection.pages(place, since, until, ascending=oldest_first):
             yield from self.get_many(ids)
+
+    def count(self) -> int:
+        """How many jobs there are, more or less: ended ones may have expired."""
+        return int(self._run(self._redis.zcard, PREFIX + "index"))
 
     def counts(self) -> dict[str, int]:
         """How many jobs are waiting, published, running and failed."""
@@ -348,9 +370,11 @@ class JobStore:
         return float(seconds + micros / 1e6)
 
     def scan(self, source: str) -> Iterator[list[str]]:
-        """The ids of all records ("job"), or of a set, in no order; some may come twice."""
+        """The ids of all records ("job"), of those with a sealed password ("sealed"), or of a set,
+        in no order; some may come twice."""
         connection = self._connection
-        return connection.scan_keys("job:") if source == "job" else connection.scan(source)
+        is_keys = source in ("job", "sealed")
+        return connection.scan_keys(f"{source}:") if is_keys else connection.scan(source)
 
     def unattended(self, *, queued: int) -> set[tuple[str, ...]]:
         """The sets whose first entry is overdue, each with that entry and its time."""

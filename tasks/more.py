@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Self, get_args
 
-#: The latest layout of records that this version knows; `lua/prelude.lua` has it, too. A job that
-#: asks for what an older worker would not do has 2, all others have 1.
-VERSION: Final = 2
+#: The latest layout of records that this version knows; `lua/prelude.lua` has it, too. Jobs have
+#: the least that will do: 3 those with a password, which an older worker would not find, 2 those
+#: that ask for what one would not do, all others 1.
+VERSION: Final = 3
 
 #: Whom a job waits for: a person, or nobody.
 Priority = Literal["interactive", "bulk"]
@@ -58,7 +59,7 @@ class More:
         if self.action != "create":
             fields["action"] = self.action
         if {"on_existing", "triggers", "expires_at", "action"} & set(fields):
-            fields["v"] = str(VERSION)
+            fields["v"] = "2"
         return fields
 
     @classmethod

@@ -27,9 +27,9 @@ from tasks.fields import check_app_id
 from tasks.job import Job
 from tasks.jobs import DAMAGED, EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
 from tasks.more import More, OnExisting, Priority
+from tasks.passwords import seal_password
 from tasks.pipe import publish
 from tasks.record import Added, NewJob, job_id
-from tasks.sealing import get_sealer
 from tasks.store import get_store
 from tasks.triggers import TriggerCheck
 from tasks.webhook import Webhook
@@ -100,7 +100,8 @@ def enqueue_webhook(
         JobConflict: the webhook was enqueued before with other values, triggers or another
             `on_existing`.
         RecordUnreadable: it was enqueued before, and its record is damaged.
-        SealingUnavailable: it has a password and SEALING_KEYS is not set.
+        SealingUnavailable: it has a password, and there is no key to seal it with, or to tell
+            whether it is the one that it had.
         DurabilityUnavailable: this Redis cannot give it; nothing was stored.
         NotConfirmed: the job is recorded, but was not confirmed in time; it is in `job`.
         StoreUnavailable: Redis cannot be reached or refuses to write, within 5 s.
@@ -224,13 +225,16 @@ def _draft(item: Any, asked: Asked) -> NewJob | Enqueued:
         return Enqueued(None, problem, is_new=False)
     try:
         checked = _checked(app_id, webhook, asked)
+        wire = checked.wire()
+        sealed = seal_password(checked.password, account=asked.account, app_id=app_id, webhook=wire)
         return NewJob(
             id=job_id(asked.account, app_id, checked.id),
             not_before=asked.not_before,
             account=asked.account,
             app_id=app_id,
-            webhook=checked.wire(),
-            sealed_password=get_sealer().seal(checked.password) if checked.password else None,
+            webhook=wire,
+            sealed_password=sealed.text if sealed else None,
+            marks=sealed.marks if sealed else (),
             webhook_version=asked.webhook_version,
             more=More(
                 priority=asked.priority,

@@ -59,7 +59,10 @@ class JobRecord:
     webhook: Mapping[str, Any]
     webhook_version: int | None
     created_at: float
+    #: Of the password, if it has one; see `tasks/sealing.py`. Told by `claim` and `with_passwords`
+    #: alone, but for records of earlier versions.
     sealed_password: str | None = None
+    mark: str | None = None
     more: More = More()
     attempt: int = 0
     attempts: int = 0
@@ -87,6 +90,11 @@ class JobRecord:
     def webhook_id(self) -> str:
         """The id of the webhook at CometChat."""
         return str(self.webhook.get("id"))
+
+    @property
+    def has_password(self) -> bool:
+        """Whether the webhook was asked for with a password."""
+        return self.mark is not None or self.sealed_password is not None
 
     @property
     def age(self) -> float:
@@ -127,6 +135,7 @@ class JobRecord:
             webhook_version=int(version) if version else None,
             created_at=seconds(fields["created_at"]),
             sealed_password=fields.get("password"),
+            mark=fields.get("mark"),
             more=More.read(fields),
             attempt=int(fields["attempt"]),
             attempts=int(fields["attempts"]),
@@ -155,7 +164,8 @@ class NewJob:
     """What a producer asks for. `not_before` is unix seconds, 0 for at once.
 
     `expires_in` are seconds from the step `add` on, by Redis's clock: the producer's may be off.
-    `chain` is the id of the webhook's create job, if this is another.
+    `chain` is the id of the webhook's create job, if this is another. `marks` are those of the
+    password by each key that is there, the newest first.
     """
 
     id: str
@@ -168,14 +178,17 @@ class NewJob:
     more: More = More()
     expires_in: float | None = None
     chain: str | None = None
+    marks: tuple[str, ...] = ()
 
     def fields(self) -> tuple[str | float, ...]:
         """What the step `add` takes for one job."""
         more = self.more.fields()
         if self.expires_in is not None:
-            more |= {"expires_in": f"{self.expires_in:.3f}", "v": str(VERSION)}
+            more |= {"expires_in": f"{self.expires_in:.3f}", "v": "2"}
         if self.chain is not None:
-            more |= {"chain": self.chain, "v": str(VERSION)}
+            more |= {"chain": self.chain, "v": "2"}
+        if self.marks:
+            more |= {"mark": self.marks[0], "v": str(VERSION)}
         return (
             self.id,
             self.not_before,
@@ -202,6 +215,7 @@ class NewJob:
             webhook_version=self.webhook_version,
             created_at=now,
             sealed_password=self.sealed_password,
+            mark=self.marks[0] if self.marks else None,
             more=more,
             due_at=due,
             after=after,

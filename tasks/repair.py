@@ -21,7 +21,7 @@ from tasks.store import WORKER_PATIENCE, get_store
 DISPATCHER_SECONDS: Final = 6.0
 
 #: The records, then the sets in the order in which `judge.lua` looks for what has no record.
-SOURCES: Final = ("job", "index", "failed", "untold", "waiting", "published", "running")
+SOURCES: Final = ("job", "index", "failed", "untold", "waiting", "published", "running", "sealed")
 
 #: What is wrong, and what --repair does about it.
 KINDS: Final = {
@@ -43,6 +43,11 @@ KINDS: Final = {
     "expires": ("would expire although it is {}", "keeps its record"),
     "never expires": ("has ended ({}), and its record would stay for ever", "lets it expire"),
     "not indexed": ("is missing in the index, so that `list` does not show it", "adds it"),
+    "password kept": ("has ended ({}), and its sealed password is still there", "erases it"),
+    "password lost": (
+        "is {}, and its sealed password is gone",
+        "leaves it alone: it fails; then forget it and enqueue its webhook again",
+    ),
     "no record": ("has no record any more, but is in: {}", "takes the entries away"),
     "unreadable": (
         "has a record that cannot be read: {}",

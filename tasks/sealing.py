@@ -1,50 +1,229 @@
-"""Passwords at rest: sealed before they go to Redis, opened in the worker for the call alone."""
+"""Passwords at rest: sealed before they go to Redis, opened in the worker for the call alone.
+
+A sealed password is `<way><key id>.<base64>`; `way` is x for a box to the private half of a pair
+(NaCl's crypto_box) and s for a shared key (secretbox). It is bound to what it was given for (see
+`binding`): beside any other webhook, URL or job it does not open, so that whoever can write to
+Redis cannot have a password sent to an address of their own.
+
+A *mark* tells whether two passwords of one webhook are the same without opening either: a keyed
+hash. Who reads Redis alone can try no guesses against it, as the key is in the settings; a
+producer's key can, and so a password that can be guessed is not safe from someone who owns a
+producer and may read records. It is different for each webhook, so that equal passwords do not look
+equal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any, Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from pydantic import SecretStr
+from nacl.exceptions import CryptoError
+from nacl.public import Box, PrivateKey, PublicKey
+from nacl.secret import SecretBox
+from pydantic import SecretBytes, SecretStr
 
+from config.sealing_keys import SealingKey, read_sealing_key
 from config.settings import get_settings
 from tasks.errors import SealingUnavailable
 
+#: A producer's own half of a box is made anew after so many seconds: making one for each password
+#: takes a tenth of an enqueue's time.
+SENDER_SECONDS: Final = 60.0
+
+_BOUND: Final = 32  # bytes of a binding, before the password in what is sealed
+_PUBLIC: Final = 32  # bytes of the sender's half, before a box
+#: How a password begins that an earlier version sealed, with Fernet and bound to nothing.
+_FERNET: Final = "gAAAA"
+
+
+def binding(
+    *, account: str, app_id: str, action: str, job_id: str, webhook: Mapping[str, Any]
+) -> SecretBytes:
+    """What a sealed password is bound to: all that goes to CometChat with it.
+
+    `job_id` is the id of the webhook's create job if that is the action, else the job's own.
+    """
+    told = [account, app_id, action, job_id, webhook]
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return SecretBytes(hashlib.blake2b(text.encode(), digest_size=_BOUND).digest())
+
+
+class _Pair:
+    """One pair: its public half seals, its private half, if it is there, opens."""
+
+    def __init__(self, key: SealingKey) -> None:
+        self.id, self._private = key.id, None
+        if key.kind == "private":
+            self._private = PrivateKey(key.key.get_secret_value())
+            self._public = self._private.public_key
+        else:
+            self._public = PublicKey(key.key.get_secret_value())
+        self._sender: tuple[float, bytes, Box] | None = None
+
+    def seal(self, plain: bytes) -> bytes:
+        sender = self._sender
+        if sender is None or time.monotonic() > sender[0]:
+            own = PrivateKey.generate()
+            until = time.monotonic() + SENDER_SECONDS
+            sender = self._sender = until, bytes(own.public_key), Box(own, self._public)
+        return sender[1] + bytes(sender[2].encrypt(plain))
+
+    def open(self, sealed: bytes) -> bytes:
+        if self._private is None:
+            raise SealingUnavailable(
+                "This process can seal passwords and not open them: it has no SEALING_PRIVATE_KEYS."
+            )
+        return Box(self._private, PublicKey(sealed[:_PUBLIC])).decrypt(sealed[_PUBLIC:])
+
+
+class _Shared:
+    """One key for both."""
+
+    def __init__(self, key: SealingKey) -> None:
+        self.id, self._box = key.id, SecretBox(key.key.get_secret_value())
+
+    def seal(self, plain: bytes) -> bytes:
+        return bytes(self._box.encrypt(plain))
+
+    def open(self, sealed: bytes) -> bytes:
+        return self._box.decrypt(sealed)
+
 
 class Sealer:
-    """Seals with the first of SEALING_KEYS and opens with any of them."""
+    """Seals with the newest key, and opens with whichever is there.
 
-    def __init__(self, keys: Sequence[SecretStr]) -> None:
-        self._fernet = (
-            MultiFernet([Fernet(key.get_secret_value()) for key in keys]) if keys else None
+    Args:
+        shared: SEALING_KEYS, the newest first.
+        public: SEALING_PUBLIC_KEY, likewise; it seals if it is there.
+        private: SEALING_PRIVATE_KEYS, likewise.
+    """
+
+    def __init__(
+        self,
+        shared: Sequence[SecretStr] = (),
+        *,
+        public: Sequence[SecretStr] = (),
+        private: Sequence[SecretStr] = (),
+    ) -> None:
+        publics = [read_sealing_key(text, "public") for text in public]
+        privates = [read_sealing_key(text, "private") for text in private]
+        both = [read_sealing_key(text, "shared") for text in shared]
+        # Of a pair that is there twice the private half, which can do both, is the one that stays.
+        self._pairs = {key.id: _Pair(key) for key in [*publics, *privates]}
+        self._shared = {key.id: _Shared(key) for key in both}
+        self._comparing = {key.id: key.comparing for key in [*publics, *privates, *both]}
+        self._fernet = MultiFernet([Fernet(text.get_secret_value()) for text in shared] or [_NONE])
+
+    def is_newest(self, sealed: str) -> bool:
+        """Whether the key that seals now has sealed it."""
+        return bool(self._comparing) and sealed.partition(".")[0][1:] == self.ids[0]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The keys that are there, the one that seals first."""
+        return tuple(self._comparing)
+
+    def require(self) -> None:
+        """Raise `SealingUnavailable` if there is no key."""
+        if not self._comparing:
+            raise _no_key()
+
+    def seal(self, password: SecretStr, bound_to: SecretBytes) -> str:
+        """Encrypt and sign a password. Raises `SealingUnavailable` when there is no key."""
+        plain = bound_to.get_secret_value() + password.get_secret_value().encode()
+        for way, keys in (("x", self._pairs), ("s", self._shared)):
+            for key in keys.values():
+                sealed = base64.urlsafe_b64encode(key.seal(plain)).decode()
+                return f"{way}{key.id}.{sealed}"
+        raise _no_key()
+
+    def open(self, sealed: str, bound_to: SecretBytes) -> SecretStr:
+        """Decrypt a sealed password. Raises `SealingUnavailable` that says why it does not open."""
+        self.require()
+        if sealed.startswith(_FERNET):
+            return self._open_unbound(sealed)
+        name, _, text = sealed.partition(".")
+        way, key_id = name[:1], name[1:]
+        keys: Mapping[str, _Pair | _Shared] = self._pairs if way == "x" else self._shared
+        if key_id not in keys:
+            where = "SEALING_PRIVATE_KEYS" if way == "x" else "SEALING_KEYS"
+            raise SealingUnavailable(
+                f"A password was sealed with key {key_id[:8]!r}, which is none of {where}: "
+                "put that key back."
+            )
+        try:
+            plain = keys[key_id].open(base64.b64decode(text, altchars=b"-_", validate=True))
+            if hmac.compare_digest(plain[:_BOUND], bound_to.get_secret_value()):
+                return SecretStr(plain[_BOUND:].decode())
+            problem = "was sealed for another webhook, job or address"
+        except (CryptoError, ValueError, TypeError):
+            problem = "was changed after it was sealed"
+        raise SealingUnavailable(
+            f"A password {problem}: find out who else writes to Redis, forget the job and enqueue "
+            "its webhook again."
         )
 
-    def seal(self, password: SecretStr) -> str:
-        """Encrypt and sign a password. Raises `SealingUnavailable` when there is no key."""
-        return self._keys().encrypt(password.get_secret_value().encode()).decode()
+    def marks(self, password: SecretStr, webhook: str) -> tuple[str, ...]:
+        """What tells whether passwords of this webhook are the same, by each key that is there.
 
-    def open(self, sealed: str) -> SecretStr:
-        """Decrypt a sealed password. Raises `SealingUnavailable` when no key fits."""
-        fernet = self._keys()
+        Args:
+            password: as it was given.
+            webhook: the id of the webhook's create job.
+        """
+        told = webhook.encode() + b"\0" + password.get_secret_value().encode()
+        return tuple(
+            f"{key_id}.{_mark(told, comparing)}" for key_id, comparing in self._comparing.items()
+        )
+
+    def _open_unbound(self, sealed: str) -> SecretStr:
         try:
-            return SecretStr(fernet.decrypt(sealed).decode())
+            return SecretStr(self._fernet.decrypt(sealed).decode())
         except (InvalidToken, ValueError):
             pass
         raise SealingUnavailable(
             "A sealed password opens with none of SEALING_KEYS: put back the key that sealed it."
         )
 
-    def _keys(self) -> MultiFernet:
-        if self._fernet is None:
-            raise SealingUnavailable(
-                "A webhook with a password needs SEALING_KEYS: `python -m worker key` prints one; "
-                "producers and workers share it."
-            )
-        return self._fernet
+
+def same_password(mark: str, marks: Sequence[str]) -> bool | None:
+    """Whether a record's mark is among those of a password; None if its key is none of theirs."""
+    key_id = mark.partition(".")[0]
+    for one in marks:
+        if one.partition(".")[0] == key_id:
+            return hmac.compare_digest(one, mark)
+    return None
+
+
+def _mark(told: bytes, comparing: SecretBytes) -> str:
+    key = comparing.get_secret_value()
+    digest = hashlib.blake2b(told, key=key, person=b"password mark", digest_size=16).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _no_key() -> SealingUnavailable:
+    return SealingUnavailable(
+        "A webhook with a password needs SEALING_PUBLIC_KEY, or SEALING_KEYS that producers and "
+        "workers share: `python -m worker keys new` prints them."
+    )
+
+
+#: MultiFernet wants at least one key; nobody has this one.
+_NONE: Final = Fernet(Fernet.generate_key())
 
 
 @lru_cache(maxsize=1)
 def get_sealer() -> Sealer:
     """The process's sealer, from the settings."""
-    return Sealer(get_settings().sealing_keys)
+    settings = get_settings()
+    return Sealer(
+        settings.sealing_keys,
+        public=settings.sealing_public_key,
+        private=settings.sealing_private_keys,
+    )

@@ -1,4 +1,4 @@
-"""`python -m worker check` and `python -m worker key`."""
+"""`python -m worker check` and `python -m worker keys new`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import Literal, NamedTuple
 
 import click
-from cryptography.fernet import Fernet
 
 from config.accounts import DEFAULT
+from config.sealing_keys import new_pair, new_shared_key
 from config.settings import Durability, Settings, SettingsError, get_settings
 from tasks.clients import get_api
 from tasks.errors import (
@@ -20,6 +20,7 @@ from tasks.errors import (
     InvalidInput,
     StoreUnavailable,
 )
+from tasks.sealing import get_sealer
 from tasks.store import get_store
 
 #: No app has this id: asking for its webhooks tries address and credentials, and creates nothing.
@@ -49,10 +50,25 @@ def check() -> None:
     sys.exit(worst)
 
 
-@main.command()
-def key() -> None:
-    """Print a new key for SEALING_KEYS."""
-    click.echo(Fernet.generate_key().decode())
+@main.group()
+def keys() -> None:
+    """Keys that seal the webhooks' passwords."""
+
+
+@keys.command()
+@click.option("--shared", is_flag=True, help="One key for producers and workers: SEALING_KEYS.")
+def new(*, shared: bool) -> None:
+    """Print new keys, as lines of a .env file; to rotate, put each before the one that is there.
+
+    Producers have SEALING_PUBLIC_KEY, which seals, workers SEALING_PRIVATE_KEYS, which opens; keep
+    either to itself.
+    """
+    if shared:
+        click.echo(f"SEALING_KEYS={new_shared_key().get_secret_value()}")
+        return
+    public, private = new_pair()
+    click.echo(f"SEALING_PUBLIC_KEY={public.get_secret_value()}")
+    click.echo(f"SEALING_PRIVATE_KEYS={private.get_secret_value()}")
 
 
 def findings() -> Iterator[Finding]:
@@ -67,13 +83,22 @@ def findings() -> Iterator[Finding]:
         yield Finding("ok", "settings", "complete")
     except SettingsError as error:
         yield from (Finding("error", "settings", problem) for problem in error.problems)
-    if not settings.sealing_keys:
-        yield Finding("warning", "SEALING_KEYS", "not set: webhooks with basic auth are refused")
+    yield _sealing_finding(settings)
     yield from _redis_findings(settings)
     for account in settings.accounts:
         with suppress(SettingsError):  # which is told above
             settings.credentials(account)
             yield _api_finding(settings, account)
+
+
+def _sealing_finding(settings: Settings) -> Finding:
+    about, ids = "sealing keys", get_sealer().ids
+    if not ids:
+        return Finding("warning", about, "none: webhooks with basic auth are refused")
+    words = f"{ids[0]} seals" + (f"; besides {', '.join(ids[1:])}" if ids[1:] else "")
+    if not (settings.sealing_keys or settings.sealing_private_keys):
+        return Finding("warning", about, f"{words}; none opens, as a worker must")
+    return Finding("ok", about, words)
 
 
 def _redis_findings(settings: Settings) -> Iterator[Finding]:

@@ -24,12 +24,12 @@ local function goes_at_once(account, priority)
 end
 -- Nor is it the same if it would be done later, or perhaps never.
 local function asks_the_same(id, i, more, due)
-  local names = {'action', 'webhook', 'triggers', 'webhook_version', 'password', 'cancelled',
-                 'expires_at', 'state', 'due_at'}
+  local names = {'action', 'webhook', 'triggers', 'webhook_version', 'mark', 'cancelled',
+                 'expires_at', 'state', 'due_at', 'password'}
   local was = redis.pcall('HMGET', record(id), unpack(names)) -- it may be no hash
   return is_unfinished(id) and was[1] == more.action and was[2] == ARGV[i + 4]
     and was[3] == (more.triggers or false) and was[4] == ARGV[i + 6]
-    and not was[5] and ARGV[i + 5] == '' and was[6] ~= '1' -- sealed passwords cannot be compared
+    and was[5] == (more.mark or false) and not was[10] and was[6] ~= '1'
     and not was[7] and (was[8] ~= 'PENDING' or (tonumber(was[9]) or 0) <= math.max(now, due))
 end
 local outcomes = {stamp(now)}
@@ -61,7 +61,7 @@ for i = 5, #ARGV, 8 do
     redis.call('HSET', key, 'v', '1', 'state', 'PENDING', 'account', ARGV[i + 2],
       'app_id', ARGV[i + 3], 'webhook', ARGV[i + 4], 'webhook_version', ARGV[i + 6],
       'created_at', stamp(now), 'due_at', stamp(due), 'attempt', '0', 'attempts', '0')
-    if ARGV[i + 5] ~= '' then redis.call('HSET', key, 'password', ARGV[i + 5]) end
+    if ARGV[i + 5] ~= '' then redis.call('SET', sealed_key(id), ARGV[i + 5]) end
     local in_chain = chain[1] or more.chain
     for name, text in pairs(more) do redis.call('HSET', key, name, text) end
     redis.call('ZADD', INDEX, stamp(now), id)

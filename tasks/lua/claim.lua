@@ -5,6 +5,15 @@
 -- life in which the gate was); or nothing if there is nothing to claim, the job before it in its webhook's
 -- chain has not ended, or the gate lets none pass.
 local id, key = ARGV[1], record(ARGV[1])
+-- The record, with the sealed password if there is one.
+local function claimed()
+  local answer, sealed = redis.call('HGETALL', key), redis.call('GET', sealed_key(id))
+  if sealed then
+    answer[#answer + 1] = 'password'
+    answer[#answer + 1] = sealed
+  end
+  return answer
+end
 local hinted = redis.call('ZSCORE', PUBLISHED, id)
 local due = redis.call('ZSCORE', WAITING, id)
 local is_due = hinted or (due and tonumber(due) <= now)
@@ -19,7 +28,7 @@ end
 if not is_due then
   -- The answer to this very claim was lost, and it is asked again: the same answer.
   local was = redis.call('HMGET', key, 'state', 'token')
-  if was[1] == 'STARTED' and was[2] == ARGV[3] then return redis.call('HGETALL', key) end
+  if was[1] == 'STARTED' and was[2] == ARGV[3] then return claimed() end
   return false
 end
 redis.call('ZREM', PUBLISHED, id)
@@ -57,6 +66,6 @@ if is_first then
   if closed_for > 0 then redis.call('HSET', key, 'closed_before', string.format('%.6f', closed_for)) end
 end
 closed_for = closed_for - tonumber(redis.call('HGET', key, 'closed_before') or 0)
-local answer = redis.call('HGETALL', key)
+local answer = claimed()
 for _, more in ipairs({'turn', tostring(turn), 'closed', tostring(closed_for)}) do answer[#answer + 1] = more end
 return answer

@@ -5,7 +5,7 @@ for _, id in ipairs(ARGV) do
   if not is_left_alone(id) then state = redis.call('HGET', record(id), 'state') end
   if not state or state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
     forget_chain(id)
-    redis.call('DEL', record(id))
+    redis.call('DEL', record(id), sealed_key(id))
     for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, UNTOLD, EXPIRING}) do
       redis.call('ZREM', place, id)
     end

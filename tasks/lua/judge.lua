@@ -25,6 +25,11 @@ local function scores_of(id)
 end
 
 local function judge_entries(id, scores)
+  if source == 'sealed' then
+    found(id, 'no record', 'sealed', mend)
+    if mend then redis.call('DEL', sealed_key(id)) end
+    return
+  end
   local first
   local ghosts = {}
   for _, name in ipairs(SETS) do
@@ -121,6 +126,13 @@ local function judge_keeping(id, fields, scores)
     if mend then redis.call('ZADD', INDEX, stamp(tonumber(fields.created_at)), id) end
   end
   local ended = may_expire or fields.state == 'FAILURE'
+  local has_password = redis.call('EXISTS', sealed_key(id)) == 1
+  if may_expire and has_password then
+    found(id, 'password kept', fields.state, mend)
+    if mend then redis.call('DEL', sealed_key(id)) end
+  elseif fields.mark and not (may_expire or has_password) then
+    found(id, 'password lost', fields.state, false)
+  end
   if scores.untold and not ended then
     found(id, 'told too early', fields.state, mend)
     if mend then redis.call('ZREM', UNTOLD, id) end

@@ -6,7 +6,8 @@ local function wait_until(id, due, how)
   if tonumber(stamp(due)) <= now then line_up(id, how or 'back') end
 end
 
--- The job has ended. Failed ones stay until pruned, the others for their lifetime.
+-- The job has ended. Failed ones stay until pruned, the others for their lifetime, and without their
+-- password, which nobody needs any more.
 local function settle(id, state, lifetime)
   redis.call('ZREM', WAITING, id)
   redis.call('ZREM', PUBLISHED, id)
@@ -18,6 +19,7 @@ local function settle(id, state, lifetime)
     redis.call('ZADD', FAILED, stamp(now), id)
   else
     redis.call('EXPIRE', record(id), lifetime)
+    redis.call('DEL', sealed_key(id))
   end
   redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id)
   end_in_chain(id, lifetime)

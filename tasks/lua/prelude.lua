@@ -4,12 +4,15 @@ local RUNNING, FAILED = KEYS[1] .. 'running', KEYS[1] .. 'failed'
 local INDEX, UNTOLD = KEYS[1] .. 'index', KEYS[1] .. 'untold'
 local EXPIRING = KEYS[1] .. 'expiring'
 -- Of the records' layout. One of a later version is left to the workers that know it.
-local VERSION = 2
+local VERSION = 3
+-- That of what an older worker would not let wait for its turn.
+local CHAINED = 2
 local HISTORY_LIMIT = 20
 -- Seconds after which an outcome that its worker did not tell is told by another.
 local TELL_AFTER = 15
 
 local function record(id) return KEYS[1] .. 'job:' .. id end
+local function sealed_key(id) return KEYS[1] .. 'sealed:' .. id end
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000

@@ -6,10 +6,12 @@
 local outcomes, first = {}, math.max(now, tonumber(ARGV[2]))
 for i = 4, #ARGV do
   local id, key = ARGV[i], record(ARGV[i])
-  local was = redis.call('HMGET', key, 'state', 'cancelled', 'expires_at')
+  local was = redis.call('HMGET', key, 'state', 'cancelled', 'expires_at', 'mark')
   local state = was[1]
   local takes = state == 'FAILURE' and was[2] ~= '1'
   if ARGV[1] ~= 'once' then takes = state == 'FAILURE' or state == 'REVOKED' end
+  -- A cancelled job's password was erased.
+  if was[4] and redis.call('EXISTS', sealed_key(id)) == 0 then takes = false end
   if takes and (ARGV[1] == 'last' or not is_followed(id)) then
     redis.call('ZREM', FAILED, id)
     redis.call('ZREM', UNTOLD, id)

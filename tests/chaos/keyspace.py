@@ -25,7 +25,7 @@ TIMES = ("created_at", "due_at", "first_attempt_at", "started_at", "ended_at")
 HISTORY_LIMIT = 20
 
 _DUMP = """
-local found = {sets = {}, records = {}, expires = {}, chains = {}, others = {}}
+local found = {sets = {}, records = {}, expires = {}, chains = {}, sealed = {}, others = {}}
 for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
   local kind, name = redis.call('TYPE', key).ok, string.sub(key, #KEYS[1] + 1)
   if string.find(name, '^ready:') or name == 'order' then
@@ -37,6 +37,8 @@ for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
   elseif kind == 'hash' and string.find(name, '^chain:') then
     local latest = redis.call('HGET', key, 'latest') or ''
     found.chains[string.sub(name, 7)] = {latest, redis.call('TTL', key)}
+  elseif kind == 'string' and string.find(name, '^sealed:') then
+    found.sealed[string.sub(name, 8)] = redis.call('GET', key)
   elseif kind == 'zset' then
     found.sets[name] = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
   else
@@ -55,6 +57,8 @@ for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
   local name = string.sub(key, #KEYS[1] + 1)
   if string.find(name, '^ready:') or name == 'order' then
     redis.call('DEL', key) -- in which no instants are, but which follow from them
+  elseif redis.call('TYPE', key).ok == 'string' then
+    -- a password
   elseif redis.call('TYPE', key).ok == 'zset' then
     local entries = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
     for i = 1, #entries, 2 do redis.call('ZADD', key, earlier(entries[i + 1]), entries[i]) end
@@ -75,8 +79,8 @@ class Keyspace:
     """Every key of the store at one instant of Redis's clock.
 
     A job is a mapping of the fields of its record, the score for each set that it is in (by the
-    set's name), and `expires` if its record does. One of which only entries of sets are left
-    has no `state`.
+    set's name), `expires` if its record does, and the `sealed` password. One of which only entries
+    of sets are left has no `state`.
     """
 
     now: float
@@ -107,6 +111,8 @@ def read(client: redis.Redis) -> Keyspace:
     for name, flat in dict(found["sets"]).items():
         for job, score in zip(flat[::2], flat[1::2], strict=True):
             jobs.setdefault(job, {})[name] = float(score)
+    for job, password in dict(found["sealed"]).items():
+        jobs.setdefault(job, {})["sealed"] = password
     chains = {
         first: (latest, seconds if seconds >= 0 else None)
         for first, (latest, seconds) in dict(found["chains"]).items()
@@ -167,8 +173,11 @@ def _wrong(held: Mapping[str, Any], keyspace: Keyspace, result_ttl: int) -> list
         "in no place": bool(PLACES[state]) and not places,
         "in a wrong place": bool(places - PLACES[state]),
         "not in the index": "index" not in held,
-        "without a layout": held.get("v") not in {"1", "2"},
-        "in an order that older workers do not keep": "after" in held and held.get("v") != "2",
+        "without a layout": held.get("v") not in {"1", "2", "3"},
+        "in an order that older workers do not keep": "after" in held and held.get("v") == "1",
+        "a password that older workers do not find": "mark" in held and held.get("v") != "3",
+        "its password is lost or kept": ("sealed" in held)
+        != ("mark" in held and state not in {"SUCCESS", "REVOKED"}),
         "a lease without an owner": state == "STARTED"
         and not all(held.get(name) for name in ("worker", "token", "started_at")),
         "due and running": (state in {"PENDING", "RETRY"}) != ("due_at" in held),

@@ -151,10 +151,12 @@ class Jobs:
         places = [f"{PREFIX}{place}" for place in ("waiting", "published")]
         there = [each for place in places for each in self._redis.zrange(place, 0, -1)]
         assert sorted(there) == sorted(ids), "a job is in no place or in two"
+        start = f"{PREFIX}sealed:"
+        sealed = {key.removeprefix(start) for key in self._redis.scan_iter(f"{start}*")}
         for each, record in zip(ids, records, strict=True):
             asked = json.loads(record["webhook"])
             assert each == job_id("default", record["app_id"], asked["id"])
-            assert ("password" in record) == ("username" in asked)
+            assert ("mark" in record) == ("username" in asked) == (each in sealed)
         return {record["app_id"] for record in records}
 
 

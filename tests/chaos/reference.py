@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from tasks.jobs import EXISTS, HINT_SECONDS, LEASE_SECONDS, PUBLISHED, SLOW_SECONDS, WAITING
@@ -53,6 +54,7 @@ class Reference(Predicted):
                 held["failed"] = Now(0)
             else:
                 held["expires"] = Now(self.result_ttl)
+                _drop(held, "sealed")
         elif place:
             assert place in PLACES[to]
             _drop(held, *WHERE)
@@ -81,8 +83,8 @@ class Reference(Predicted):
             held[WAITING] = held["due_at"]
         held.update(account=new.account, app_id=new.app_id, webhook=json.dumps(new.webhook))
         held["webhook_version"] = str(new.webhook_version or "")
-        if new.sealed_password:
-            held["password"] = new.sealed_password
+        if new.marks:
+            held.update(v="3", mark=new.marks[0], sealed=new.sealed_password)
         return place
 
     def claim(self, job: str, worker: str, token: str) -> str | None:
@@ -173,8 +175,8 @@ class Reference(Predicted):
         as `chosen`, if those may be.
         """
         for job in self.due("running")[: self.limit]:
-            attempts = int(self.jobs[job]["attempts"])
-            wait = min(2**attempts, LONGEST_WAIT) if attempts > LOST_AT_ONCE else 0
+            lost = 1 + _lost_in_a_row(self.jobs[job])
+            wait = min(2**lost, LONGEST_WAIT) if lost > LOST_AT_ONCE else 0
             self._give_up("take_due", job, "lost", wait)
         published = self.count(PUBLISHED)
         lost = min(published - queued, self.pipe_size - queued, self.limit)
@@ -222,6 +224,8 @@ class Reference(Predicted):
         for number, job in enumerate(jobs):
             was_cancelled = "cancelled" in self.jobs.get(job, {})
             if not self.may(f"retry {how}", job) or (how == "once" and was_cancelled):
+                continue
+            if "mark" in self.jobs[job] and "sealed" not in self.jobs[job]:
                 continue
             [to] = STEPS[f"retry {how}"][self.state(job)]
             held = self._wait(f"retry {how}", job, to, delay + number * spacing)
@@ -273,3 +277,8 @@ def _drop(held: Held, *names: str) -> None:
 
 def _remember(held: Held, entry: Mapping[str, Any]) -> None:
     held["history"] = (*held.get("history", ()), entry)[-HISTORY_LIMIT:]
+
+
+def _lost_in_a_row(held: Held) -> int:
+    outcomes = [entry.get("outcome") for entry in held.get("history", ())]
+    return len(list(takewhile("lost".__eq__, reversed(outcomes))))

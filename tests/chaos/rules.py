@@ -46,7 +46,7 @@ class JobMachine(Machine):
     def add(self, client: int, some: list[str], later: int) -> None:
         self.step = "add"
         due = round(self.reference.now + later, 3) if later else 0
-        new = [NewJob(job, due, "default", "app", {"id": job}, "sealed", 2) for job in some]
+        new = [_new(job, due) for job in some]
         want = self.reference.add(new)
         answers, _ = self.stores[client].add(new)
         self.agree([answer.place for answer in answers], want)
@@ -263,3 +263,9 @@ class JobMachine(Machine):
             self.redis.script_flush()
         else:
             self.redis.client_kill_filter(_type="normal", skipme=True)
+
+
+def _new(job: str, due: float) -> NewJob:
+    """One of them has no password."""
+    marks, sealed = ((), None) if job == "job-0" else (("key.mark",), "sealed")
+    return NewJob(job, due, "default", "app", {"id": job}, sealed, 2, marks=marks)

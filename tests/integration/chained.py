@@ -25,7 +25,8 @@ def change(
     fields = {"id": "orders", **wire}
     more = More(action=action, triggers=triggers)
     its_id = str(uuid.uuid4())
-    return NewJob(its_id, 0, ACCOUNT, "app", fields, password, 2, more, chain=FIRST)
+    marks = (f"key.{password}",) if password else ()
+    return NewJob(its_id, 0, ACCOUNT, "app", fields, password, 2, more, chain=FIRST, marks=marks)
 
 
 def add(store: JobStore, new: NewJob, place: str | None = None) -> JobRecord:

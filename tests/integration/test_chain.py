@@ -149,9 +149,10 @@ class TestTheSame:
         store.reschedule(running, delay=600, error=ERROR, entry={}, **flags)
         assert add(store, change(name="new"), EXISTS).id == job.id
 
-    def test_with_a_password_none_is_the_same(self, store: JobStore) -> None:
+    def test_with_another_password_none_is_the_same(self, store: JobStore) -> None:
         job = add(store, change(username="a", password="sealed"))
-        assert add(store, change(username="a", password="sealed"), WAITING).id != job.id
+        assert add(store, change(username="a", password="sealed"), EXISTS).id == job.id
+        assert add(store, change(username="a", password="another"), WAITING).id != job.id
         assert add(store, change(username="a"), WAITING)
 
     def test_a_repeated_answer_names_the_same_job(self, store: JobStore) -> None:

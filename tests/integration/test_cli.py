@@ -11,7 +11,6 @@ import redis
 from tasks import enqueue_webhook, get_job
 from tasks.jobs import JobStore
 from tasks.record import job_id
-from tasks.sealing import get_sealer
 from tests.integration.commands import (
     ENQUEUE,
     ID,
@@ -24,6 +23,7 @@ from tests.integration.commands import (
     run_fixture,
     succeed,
 )
+from tests.sealed import opened
 
 run = run_fixture
 
@@ -107,13 +107,12 @@ def test_enqueue_takes_every_option(run: Run, monkeypatch: pytest.MonkeyPatch) -
         "username": "shop",
     }
     assert record.webhook_version is None
-    assert get_sealer().open(record.sealed_password or "").get_secret_value() == PASSWORD
+    assert opened(ID) == PASSWORD
 
 
 def test_a_password_comes_from_standard_input_without_its_line_end(run: Run) -> None:
     assert run(*WITH_USER, "--password-stdin", stdin=PASSWORD.encode() + b"\r\n").code == 0
-    sealed = get_job(ID).record.sealed_password
-    assert get_sealer().open(sealed or "").get_secret_value() == PASSWORD
+    assert opened(ID) == PASSWORD
 
 
 @pytest.mark.parametrize(
@@ -146,7 +145,7 @@ def test_a_password_without_sealing_keys_is_refused(
     monkeypatch.setenv("SEALING_KEYS", "")
     said = run(*WITH_USER, "--password-stdin", stdin=PASSWORD.encode())
     assert (said.code, said.out) == (2, "")
-    assert "needs SEALING_KEYS" in said.err
+    assert "needs SEALING_PUBLIC_KEY" in said.err
 
 
 def test_a_wrong_webhook_and_a_conflict_are_bad_input(run: Run) -> None:

@@ -14,6 +14,7 @@ from tests.integration.commands import (
     run_fixture,
     succeed,
 )
+from tests.sealed import opened
 
 run = run_fixture
 
@@ -35,7 +36,7 @@ def test_an_update_names_what_changes(
         "useBasicAuth": True,
         "username": "u",
     }
-    assert store.get(said.json["id"]).sealed_password
+    assert opened(said.json["id"]) == PASSWORD
 
 
 def test_a_delete_waits_for_the_create_and_is_the_webhooks_latest_job(

@@ -135,7 +135,7 @@ def test_passwords_without_sealing_keys_keep_all_lines_out(
     said = run("import", file, "--skip-bad")
 
     assert said.code == 2
-    assert "needs SEALING_KEYS" in said.err
+    assert "needs SEALING_PUBLIC_KEY" in said.err
     assert jobs(store) == 0
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import pytest
 
+from tasks.more import VERSION
 from tasks.states import ENDED, NONE, PLACES, STATES, STEPS, UNFINISHED
 from tests.chaos import keyspace
 from tests.chaos.model import run_model
@@ -162,7 +163,7 @@ class TestRareMoments:
 
     def test_a_record_of_a_later_version_is_left_alone(self, bench: Bench) -> None:
         bench.add()
-        bench.redis.hset(f"webhooks:job:{JOB}", "v", "3")
+        bench.redis.hset(f"webhooks:job:{JOB}", "v", VERSION + 1)
         before = bench.redis.hgetall(f"webhooks:job:{JOB}")
         assert bench.store.claim(JOB, worker="w", token="t") is None
         assert bench.redis.hgetall(f"webhooks:job:{JOB}") == before
@@ -184,7 +185,7 @@ class TestRareMoments:
         self, bench: Bench, name: str, act: Act
     ) -> None:
         in_situation(bench, SITUATIONS[name][1])
-        bench.redis.hset(f"webhooks:job:{JOB}", "v", "3")
+        bench.redis.hset(f"webhooks:job:{JOB}", "v", VERSION + 1)
         bench.forward(RESULT_TTL + 1)
         before = bench.redis.hgetall(f"webhooks:job:{JOB}")
         assert not act(bench)

@@ -131,7 +131,7 @@ class TestUpdate:
         assert job.result["changed"] == ["useBasicAuth", "username", "password"]
         expected = hashlib.sha256(PASSWORD.encode()).hexdigest()
         assert at_the_api(sandbox, app_id)["password_sha256"] == expected
-        assert PASSWORD not in json.dumps([job.as_json(), job.record.sealed_password])
+        assert PASSWORD not in json.dumps([job.as_json(), job.record.mark])
 
     @pytest.mark.parametrize(
         "rule",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.more import VERSION
 from tests.integration.damage import SETS, Damaged, damaged_fixture, found
 
 damaged = damaged_fixture
@@ -117,7 +118,7 @@ def test_a_key_that_is_no_record_is_left_alone(damaged: Damaged) -> None:
 
 def test_a_record_of_a_newer_version_is_left_alone(damaged: Damaged) -> None:
     key = damaged.key(damaged.waiting)
-    damaged.client.hset(key, mapping={"v": "3", "state": "PAUSED"})
+    damaged.client.hset(key, mapping={"v": VERSION + 1, "state": "PAUSED"})
     damaged.take("waiting", damaged.waiting)
     before = damaged.client.dump(key)
     assert found(repair=True) == found() == [(damaged.waiting, "newer")]

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 from celery.result import AsyncResult
+from cryptography.fernet import Fernet
 
 from config.celery_app import app as celery_app
 from tasks import Job, Webhook, enqueue_webhook, get_job
@@ -89,9 +90,12 @@ class TestSentryIsToldNoSecret:
         asked = webhook(username="chat", password=PASSWORD)
         job = enqueue_webhook(app_id, asked, not_before=get_store().clock() + 1)
         with redis.Redis.from_url(stack.env["REDIS_URL"]) as client:
-            # A record that no version of this program writes.
+            # A record that no version of this program writes, with a password bound to nothing.
             wire = {**job.record.webhook, "name": 7}
-            client.hset(f"webhooks:job:{job.id}", "webhook", json.dumps(wire))
+            sealed = Fernet(stack.env["SEALING_KEYS"]).encrypt(PASSWORD.encode())
+            fields = {"webhook": json.dumps(wire), "password": sealed}
+            client.hset(f"webhooks:job:{job.id}", mapping=fields)
+            client.delete(f"webhooks:sealed:{job.id}")
         job.wait(20)
         events = eventually(lambda: [e for e in sentry.of(app_id) if "class" not in e["tags"]])
         faults = [fault for event in events for fault in event["exception"]["values"]]

@@ -27,6 +27,7 @@ from tasks.errors import (
 from tasks.record import JobRecord
 from tasks.sealing import Sealer
 from tasks.webhook import Webhook
+from tests.sealed import with_password
 
 WEBHOOK = {
     "id": "orders",
@@ -93,7 +94,7 @@ def rejected(status: int) -> WebhookRejected:
 def surroundings() -> Iterator[None]:
     """The defaults, whatever the environment says."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("tasks.progress.get_sealer", lambda: Sealer([KEY]))
+        monkeypatch.setattr("tasks.passwords.get_sealer", lambda: Sealer([KEY]))
         yield
 
 
@@ -181,11 +182,7 @@ def test_what_the_api_leaves_out_is_no_conflict(missing: str) -> None:
 
 
 class TestPassword:
-    JOB = replace(
-        JOB,
-        webhook={**WEBHOOK, "useBasicAuth": True, "username": "chat"},
-        sealed_password=Sealer([KEY]).seal(PASSWORD),
-    )
+    JOB = with_password(JOB, PASSWORD, KEY, useBasicAuth=True, username="chat")
 
     def test_is_opened_for_the_call_alone(self) -> None:
         api = ScriptedApi()
@@ -200,8 +197,8 @@ class TestPassword:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         foreign = SecretStr(Fernet.generate_key().decode())
-        for keys, told in [((), "needs SEALING_KEYS"), ((foreign,), "none of SEALING_KEYS")]:
-            monkeypatch.setattr("tasks.progress.get_sealer", lambda keys=keys: Sealer(keys))
+        for keys, told in [((), "needs SEALING_PUBLIC"), ((foreign,), "none of SEALING_KEYS")]:
+            monkeypatch.setattr("tasks.passwords.get_sealer", lambda keys=keys: Sealer(keys))
             api = ScriptedApi()
             with pytest.raises(PasswordUnreadable, match=told) as caught:
                 ensure(api, self.JOB)
@@ -212,6 +209,6 @@ class TestPassword:
     def test_that_does_not_open_is_no_reason_to_say_that_nothing_was_created(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tasks.progress.get_sealer", lambda: Sealer(()))
+        monkeypatch.setattr("tasks.passwords.get_sealer", lambda: Sealer(()))
         unknown = replace(self.JOB, outcome_unknown=True)
         assert ensure(ScriptedApi(get=AS_ASKED), unknown)["outcome"] == "existed"

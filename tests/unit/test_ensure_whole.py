@@ -28,6 +28,7 @@ from tasks.more import More
 from tasks.progress import Progress
 from tasks.record import JobRecord
 from tasks.sealing import Sealer
+from tests.sealed import with_password
 from tests.unit.test_ensure_model import (
     ANOTHER,
     ANSWERS,
@@ -280,11 +281,11 @@ def test_what_an_update_sends(
 
 def test_a_password_is_sent_and_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     key, password = SecretStr(Fernet.generate_key().decode()), SecretStr("hunter2hunter2")
-    monkeypatch.setattr("tasks.progress.get_sealer", lambda: Sealer([key]))
+    monkeypatch.setattr("tasks.passwords.get_sealer", lambda: Sealer([key]))
     more = More(on_existing="update")
     wire = {**ASKED, "useBasicAuth": True, "username": "chat"}
-    sealed = Sealer([key]).seal(password)
-    job = replace(JOB, webhook=wire, sealed_password=sealed, outcome_unknown=True, more=more)
+    sealed = with_password(replace(JOB, webhook=wire), password, key)
+    job = replace(sealed, outcome_unknown=True, more=more)
 
     class Shy(WholeApi):
         def update_webhook(self, *args: Any, **options: Any) -> Any:

@@ -143,6 +143,7 @@ class TestReading:
             "webhook_version": 2,
             "created_at": 1700000000.125,
             "sealed_password": "sealed",
+            "mark": None,
             "attempt": 7,
             "attempts": 5,
             "holds": 2,

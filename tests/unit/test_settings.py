@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
     "RESULT_TTL": 7 * 24 * 3600,
     "FAILED_TTL": 180 * 24 * 3600,
     "SEALING_KEYS": (),
+    "SEALING_PUBLIC_KEY": (),
+    "SEALING_PRIVATE_KEYS": (),
     "PIPE_SIZE": 256,
     "WORKER_SHUTDOWN_SECONDS": 25,
     "SENTRY_DSN": None,

@@ -15,6 +15,7 @@ from config.settings import get_settings
 from tasks.actions import list_jobs, retry_job
 from tasks.clients import get_api
 from tasks.jobs import HINT_SECONDS, PREFIX
+from tasks.more import VERSION
 from tasks.record import job_id
 from tasks.schedule import prune, retry_failed
 from tasks.webhook import Webhook
@@ -34,7 +35,7 @@ PROMPT_SECONDS = 20.0
 MESSAGES = 1.05
 
 #: A layout that this program does not know: a field is gone, another is new.
-NEWER = {"v": "3", "target": '{"version": 3}'}
+NEWER = {"v": str(VERSION + 1), "target": '{"version": 9}'}
 NOT_IN_NEWER = ("webhook_version",)
 #: Where else than in waiting and published one of them is, and how it got there.
 ELSEWHERE = {

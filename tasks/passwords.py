@@ -1,0 +1,123 @@
+"""A webhook's password: sealed for its job, compared, opened for the call, sealed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pydantic import SecretBytes, SecretStr
+
+from tasks.errors import PasswordUnreadable, SealingUnavailable
+from tasks.more import Action
+from tasks.record import JobRecord, NewJob, job_id
+from tasks.sealing import binding, get_sealer, same_password
+from tasks.webhook import Webhook
+
+
+class Sealed(NamedTuple):
+    """A sealed password, and the marks by which it is compared, the newest key's first."""
+
+    text: str
+    marks: tuple[str, ...]
+
+
+def seal_password(
+    password: SecretStr | None,
+    *,
+    account: str,
+    app_id: str,
+    webhook: Mapping[str, Any],
+    action: Action = "create",
+    own_id: str | None = None,
+) -> Sealed | None:
+    """Seal a password, if there is one, for the job that takes it to CometChat.
+
+    Args:
+        password: as it was given.
+        account: of the job, as its app id.
+        app_id: likewise.
+        webhook: what the job sends, as in its record.
+        action: what the job does.
+        own_id: the job's id, if it is not the webhook's create job.
+
+    Raises `SealingUnavailable` when there is no key.
+    """
+    if password is None:
+        return None
+    first = job_id(account, app_id, str(webhook["id"]))
+    bound_to = binding(
+        account=account, app_id=app_id, action=action, job_id=own_id or first, webhook=webhook
+    )
+    sealer = get_sealer()
+    return Sealed(sealer.seal(password, bound_to), sealer.marks(password, first))
+
+
+def open_webhook(job: JobRecord) -> Webhook:
+    """The webhook with its password, for the call alone. Raises `PasswordUnreadable`."""
+    password = open_password(job)
+    return Webhook.parse({**job.webhook, "password": password} if password else job.webhook)
+
+
+def open_password(job: JobRecord) -> SecretStr | None:
+    """The password that the job has, if any, for the call alone. Raises `PasswordUnreadable`."""
+    if not job.has_password:
+        return None
+    problem = "its sealed password is gone from Redis: forget the job and enqueue it again."
+    if job.sealed_password is not None:
+        try:
+            return get_sealer().open(job.sealed_password, _binding_of(job))
+        except SealingUnavailable as error:
+            problem = f"{error} Then retry the job."
+    raise PasswordUnreadable(
+        f"Webhook {job.webhook_id!r} of app {job.app_id!r} was not sent: {problem}"
+    )
+
+
+def differs_in_password(asked: NewJob, record: JobRecord) -> bool:
+    """Whether an earlier job of this webhook has another password, or one more or less.
+
+    Raises `SealingUnavailable` if that cannot be told.
+    """
+    if not (asked.marks and record.has_password):
+        return bool(asked.marks) != record.has_password
+    if record.mark is not None:
+        is_same = same_password(record.mark, asked.marks)
+        if is_same is None:
+            raise SealingUnavailable(
+                f"Whether webhook {record.webhook_id!r} of app {record.app_id!r} was enqueued with "
+                f"this password before cannot be told: that was compared by key "
+                f"{record.mark.partition('.')[0]}. Add its SEALING_PUBLIC_KEY behind the new one "
+                f"(new,old), or forget job {record.id} once it has ended."
+            )
+        return not is_same
+    # Of a record of an earlier version.
+    sealer = get_sealer()
+    old = sealer.open(record.sealed_password or "", _binding_of(record))
+    return same_password(sealer.marks(old, _first(record))[0], asked.marks) is not True
+
+
+def resealed(job: JobRecord) -> Sealed | None:
+    """The job's password sealed by the newest key; nothing if it is, or there is none.
+
+    Raises `SealingUnavailable` that says why it does not open.
+    """
+    sealer = get_sealer()
+    if job.sealed_password is None or sealer.is_newest(job.sealed_password):
+        return None
+    bound_to = _binding_of(job)
+    password = sealer.open(job.sealed_password, bound_to)
+    return Sealed(sealer.seal(password, bound_to), sealer.marks(password, _first(job)))
+
+
+def _first(job: JobRecord) -> str:
+    return job_id(job.account, job.app_id, job.webhook_id)
+
+
+def _binding_of(job: JobRecord) -> SecretBytes:
+    return binding(
+        account=job.account,
+        app_id=job.app_id,
+        action=job.more.action,
+        job_id=_first(job) if job.more.action == "create" else job.id,
+        webhook=job.webhook,
+    )
