@@ -99,7 +99,7 @@ def bring_up_to_date(
     if wrong := _differing(job, shown):
         raise ApiUnavailable(
             f"CometChat's answer to the update of webhook {job.webhook_id!r} of app "
-            f"{job.app_id!r} shows another {' and '.join(wrong)} than was sent.",
+            f"{job.app_id!r} shows another {' and '.join(wrong)} than is asked for.",
             outcome_unknown=True,
         )
     return {**shown, "outcome": "updated", "changed": list(changes)}

@@ -152,7 +152,9 @@ def _password(plan: Plan) -> str | None:
 
 def _told_in_the_end(attempt: Attempt) -> str:
     """What the last call told, or the create before it, if that was looked after in vain."""
-    told = [said(call) for call in attempt.calls]
+    told, last = [said(call) for call in attempt.calls], attempt.calls[-1]
+    if last.operation == "update" and told[-1] == "changed" and not as_asked(last.after):
+        return LOST  # somebody else changed another field between the look and the update
     return told[-2] if told[-1] == "absent" else told[-1]
 
 
