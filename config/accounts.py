@@ -4,13 +4,13 @@
      "us": {"key": "...", "secret": "...", "old_key": "...", "old_secret": "..."}}
 
 Each of the four is given itself or, with `_env` behind its name, as the name of a variable, which
-producers, who make no calls, need not have.
+producers, who make no calls, need not have. The value of variable X may be in a file that X_FILE
+names.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
+
+from config.secret_settings import read_variable
+from config.secrets import Secret
 
 #: The account whose key and secret are COMETCHAT_KEY and COMETCHAT_SECRET.
 DEFAULT: Final = "default"
@@ -56,9 +59,14 @@ class Account:
         """The pairs, the newer first. Raises `MissingVariable`."""
         found: dict[str, SecretStr] = dict(self.given)
         for name, variable in self.named.items():
-            if not (value := os.environ.get(variable)):
-                raise MissingVariable(f"{name}_env: {variable} is not set")
-            found[name] = SecretStr(value)
+            problem = f"{variable} is not set"
+            try:
+                value = read_variable(variable)
+            except ValueError as error:
+                value, problem = None, str(error)
+            if value is None:
+                raise MissingVariable(f"{name}_env: {problem}")
+            found[name] = value
         newer = Credentials(found["key"], found["secret"])
         if "old_key" not in found:
             return (newer,)
@@ -115,7 +123,7 @@ def _account(name: str, entry: Any, rate: Any) -> tuple[Account, list[str]]:
         elif not all(isinstance(text, str | None) and text != "" for text in (value, variable)):
             problems.append(f"{one}: must be text, and not empty")
         elif value is not None:
-            given[one] = SecretStr(value)
+            given[one] = Secret(value)
         elif variable is not None:
             named[one] = variable
         elif one in ("key", "secret"):

@@ -1,7 +1,8 @@
 """Logs: JSON lines, or coloured lines at a terminal.
 
 Ours are structured (`structlog`) and have one line per attempt; what Celery and other libraries
-say through the standard library's logging comes out in the same form.
+say through the standard library's logging comes out in the same form. Behind all that keeps secrets
+out of lines, each known one is looked for in each line by its value.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from typing import Any
 
 import structlog
 
+from config.scrub import Scrubber
+from config.secret_settings import secrets_of
+from config.secrets import known_secrets
 from config.settings import Settings
+
+#: Names of fields that each line has, also if a password is the same word.
+FIELDS = frozenset({"event", "level", "timestamp", "exception"})
 
 #: Celery's two lines per message say less than our one, and cost a fifth of the throughput.
 #: Libraries that print requests and connections at debug level would show headers.
@@ -51,8 +58,32 @@ def _all_without_arguments(
     return event
 
 
+def _all_without_secrets(
+    _: Any, __: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    try:
+        return without_secrets(known_secrets.in_use(), event)
+    except Exception as error:  # noqa: BLE001  whatever it is, the line may hold secrets
+        words = f"a line that could not be searched for secrets ({type(error).__name__})"
+        kept = {name: event.get(name) for name in ("level", "timestamp")}
+        return {"event": words, **{n: v for n, v in kept.items() if isinstance(v, str)}}
+
+
+def without_secrets(
+    scrubber: Scrubber, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A line's fields without the secrets, even if they are objects that are yet to be shown."""
+    shown = [value if type(value) is str else repr(value) for value in event.values()]
+    # Mostly there is none: then one look is enough.
+    if not scrubber.finds("\n".join((*event, *shown))):
+        return event
+    cleaned: dict[str, Any] = scrubber.value(dict(event), keep=FIELDS, show=repr)
+    return cleaned
+
+
 def configure_logging(settings: Settings) -> None:
     """Send every log record of this process to standard error, in LOG_FORMAT from LOG_LEVEL up."""
+    known_secrets.learn(secrets_of(settings))
     as_json = settings.log_format == "json" or (
         settings.log_format == "auto" and not sys.stderr.isatty()
     )
@@ -66,6 +97,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         _all_without_arguments,
+        _all_without_secrets,
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -21,6 +21,8 @@ from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from config.secrets import Secret
+
 SCHEME: Final = "redis+sentinel://"
 SENTINEL_PORT: Final = 26379
 
@@ -172,7 +174,7 @@ def _host(text: str) -> tuple[str, int]:
 def _login(user: str, password: str) -> Login:
     if user and not password:
         raise RedisUrlError("has a user without a password: write :password@ for the default user")
-    return Login(unquote(user) or None, SecretStr(unquote(password)) if password else None)
+    return Login(unquote(user) or None, Secret(unquote(password)) if password else None)
 
 
 def _options(query: str) -> Login:

@@ -16,12 +16,14 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.accounts import DEFAULT, Credentials, MissingVariable
 from config.redis_url import celery_backend, celery_broker
+from config.secret_settings import SecretFile, WithFiles
 from config.values import (
     Accounts,
     BaseUrl,
@@ -63,6 +65,17 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if value != ""}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _from_file(cls, value: object) -> object:
+        return value.read().get_secret_value() if isinstance(value, SecretFile) else value
+
+    @classmethod
+    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[Any, ...]:
+        """The environment before the file, as ever; each with the secrets in files it names."""
+        files = (WithFiles(sources[name]) for name in ("env_settings", "dotenv_settings"))
+        return (sources["init_settings"], *files)
 
     # Redis
     redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")

@@ -15,6 +15,7 @@ from redis.connection import parse_url
 from config.accounts import Account, read_accounts
 from config.redis_url import read_sentinels
 from config.sealing_keys import check_sealing_keys
+from config.secrets import Secret
 
 #: The units of a rate.
 SECONDS_OF = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -106,10 +107,11 @@ CallsASecond = Annotated[float, BeforeValidator(_calls_a_second)]
 Accounts = Annotated[Mapping[str, Account], NoDecode, BeforeValidator(_accounts)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_checked_redis_url)]
-OptionalSecret = SecretStr | None
+OurSecret = Annotated[SecretStr, AfterValidator(Secret.of)]
+RedisUrl = Annotated[OurSecret, AfterValidator(_checked_redis_url)]
+OptionalSecret = OurSecret | None
 CeleryUrl = Annotated[OptionalSecret, AfterValidator(_checked_celery_url)]
-_Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)]
+_Keys = Annotated[tuple[OurSecret, ...], NoDecode, BeforeValidator(_split_keys)]
 SharedKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="shared"))]
 PublicKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="public"))]
 PrivateKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="private"))]

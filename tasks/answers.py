@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast, get_type_hints
-from urllib.parse import quote, quote_plus
 
 from pydantic import SecretStr
 
+from config.scrub import REDACTED, Scrubber, Unsearchable, forms_of
 from tasks.errors import (
     AccountRejected,
     ApiFailure,
@@ -25,7 +24,6 @@ from tasks.errors import (
 from tasks.retry_after import retry_after
 
 MAX_API_MESSAGE = 500  # characters
-MIN_ENCODED = 6  # characters of base64; fewer tell nothing and occur by chance
 MAX_WRAPPERS = 10  # around an answer; the documented ones have at most three
 
 #: CometChat, error guide and management API error codes; the HTTP status is seldom documented.
@@ -152,25 +150,15 @@ def _known(item: Mapping[str, Any]) -> WebhookFound:
 
 
 def redact(text: str, secrets: Iterable[SecretStr]) -> str:
-    """The text with each secret replaced by "[redacted]", also if in base64 or URL-encoded."""
-    forms = {form for secret in secrets for form in _forms(secret.get_secret_value())}
-    if not forms:
-        return text
-    longest_first = sorted(forms, key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, longest_first)), "[redacted]", text, flags=re.IGNORECASE)
+    """The text with each secret replaced by "[redacted]", in each form of `config/scrub.py`.
 
-
-def _forms(secret: str) -> Iterator[str]:
-    if not secret:
-        return
-    yield from (secret, quote(secret, "", errors="replace"), quote_plus(secret, errors="replace"))
-    for offset in range(3):
-        # Base64 maps 3 bytes to 4 characters: what comes before, such as "user:", shifts the rest.
-        data = bytes(offset) + secret.encode(errors="replace")
-        whole = slice(-(-offset * 8 // 6), len(data) * 8 // 6)
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            if len(form := encode(data).decode()[whole]) >= MIN_ENCODED:
-                yield form
+    These are the secrets of the very call: they are looked for anywhere, however short.
+    """
+    forms = [forms_of(secret.get_secret_value(), long=1) for secret in secrets]
+    try:
+        return Scrubber(forms).text(text)
+    except Unsearchable:
+        return REDACTED
 
 
 def failure(

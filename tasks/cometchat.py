@@ -14,6 +14,7 @@ from typing import Any, NotRequired, Protocol, TypedDict, TypeVar, Unpack
 from pydantic import SecretStr
 
 from config.accounts import Credentials
+from config.secrets import Secret
 from tasks import answers
 from tasks.answers import Subject, WebhookFound, sentence
 from tasks.credentials import Pairs
@@ -148,7 +149,7 @@ class CometChat:
         """
         fields = {name: value for name, value in changes.items() if name != "id"}
         if isinstance(fields.get("password"), str):
-            fields["password"] = SecretStr(fields["password"])
+            fields["password"] = Secret(fields["password"])
         subject = Subject(app_id, webhook_id)
         return self._call("PUT", subject, _this(webhook_id), fields, **options)
 

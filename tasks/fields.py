@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from config.secrets import Secret
 from tasks.errors import InvalidInput
 
 # In characters; CometChat, webhooks overview. It documents none for an app id.
@@ -98,7 +99,9 @@ Id = Annotated[str, AfterValidator(_identifier)]
 Name = Annotated[str, AfterValidator(_name)]
 Url = Annotated[str, AfterValidator(_url)]
 Username = Annotated[str, AfterValidator(_alphanumeric(MAX_USERNAME))]
-Password = Annotated[SecretStr, AfterValidator(_alphanumeric(MAX_PASSWORD))]
+Password = Annotated[
+    SecretStr, AfterValidator(_alphanumeric(MAX_PASSWORD)), AfterValidator(Secret.of)
+]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 
 

@@ -30,6 +30,7 @@ from nacl.secret import SecretBox
 from pydantic import SecretBytes, SecretStr
 
 from config.sealing_keys import SealingKey, read_sealing_key
+from config.secrets import Secret, known_secrets
 from config.settings import get_settings
 from tasks.errors import SealingUnavailable
 
@@ -161,7 +162,7 @@ class Sealer:
         try:
             plain = keys[key_id].open(base64.b64decode(text, altchars=b"-_", validate=True))
             if hmac.compare_digest(plain[:_BOUND], bound_to.get_secret_value()):
-                return SecretStr(plain[_BOUND:].decode())
+                return known_secrets.opened(Secret(plain[_BOUND:].decode()))
             problem = "was sealed for another webhook, job or address"
         except (CryptoError, ValueError, TypeError):
             problem = "was changed after it was sealed"
@@ -184,7 +185,7 @@ class Sealer:
 
     def _open_unbound(self, sealed: str) -> SecretStr:
         try:
-            return SecretStr(self._fernet.decrypt(sealed).decode())
+            return known_secrets.opened(Secret(self._fernet.decrypt(sealed).decode()))
         except (InvalidToken, ValueError):
             pass
         raise SealingUnavailable(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from config import __version__
+from config.secrets import Secret
 from tasks.answers import Subject
 from tasks.errors import InvalidInput
 
@@ -49,4 +50,4 @@ def _segment(name: str, value: str) -> str:
 def json_of(fields: Mapping[str, Any]) -> SecretStr:
     """The body: these fields without those that are None, secret values uncovered."""
     given = {name: value for name, value in fields.items() if value is not None}
-    return SecretStr(json.dumps(given, default=lambda secret: secret.get_secret_value()))
+    return Secret(json.dumps(given, default=lambda secret: secret.get_secret_value()))

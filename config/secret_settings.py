@@ -1,0 +1,123 @@
+"""Secrets among the settings: from a variable or the file that another one names, and all of them.
+
+Each setting X that holds a secret may be given as X_FILE instead, the path of a file with the value,
+as container platforms mount secrets. One line break at the file's end is dropped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+
+from config.secrets import Secret, passwords_in, secrets_of_others
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+#: Bytes that a file with a secret has at most; a hundred sealing keys fit.
+MAX_FILE: Final = 65_536
+#: Settings whose value is a URL, of which the password is secret.
+URLS: Final = ("redis_url", "celery_broker_url", "celery_result_backend")
+
+
+class SecretFile(NamedTuple):
+    """A secret that is in a file, and the variable that says so; perhaps given itself as well."""
+
+    variable: str
+    path: str
+    given_too: bool = False
+
+    def read(self) -> Secret:
+        """The secret. Raises `ValueError`, with variable and path and nothing of what is there."""
+        if self.given_too:
+            name = self.variable.removesuffix("_FILE")
+            raise ValueError(f"is given twice, as {name} and as {self.variable}: unset one of them")
+        try:
+            with Path(self.path).open("rb") as file:
+                data = file.read(MAX_FILE + 1)
+            problem = "" if len(data) <= MAX_FILE else f"has more than {MAX_FILE} bytes"
+        except (OSError, ValueError) as error:
+            data, problem = b"", f"cannot be read ({_words(error)})"
+        text = data.decode(errors="replace")
+        if not problem and "\ufffd" in text:
+            problem = "is no text in UTF-8"
+        value = text.removesuffix("\n").removesuffix("\r")
+        if not problem and not value:
+            problem = "is empty"
+        if problem:
+            raise ValueError(f"{self.variable}: the file {self.path!r} {problem}")
+        return Secret(value)
+
+
+def _words(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
+def read_variable(name: str) -> Secret | None:
+    """A secret of the environment, itself or from the file that `<name>_FILE` names.
+
+    Raises `ValueError` as `SecretFile.read` does.
+    """
+    value = os.environ.get(name)
+    if path := os.environ.get(f"{name}_FILE"):
+        return SecretFile(f"{name}_FILE", path, given_too=bool(value)).read()
+    return Secret(value) if value else None
+
+
+class WithFiles(PydanticBaseSettingsSource):
+    """What a source (the environment, `.env`) has, and the secrets in files that it names.
+
+    `SecretFile` stands for these until they are validated, so that all problems are told at once.
+    """
+
+    def __init__(self, source: EnvSettingsSource) -> None:
+        super().__init__(source.settings_cls)
+        self._source = source
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """As the source has it."""
+        return self._source.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        found = self._source()
+        for name in secret_settings(self.settings_cls):
+            if path := self._source.env_vars.get(f"{name}_file"):
+                variable = f"{name}_FILE".upper()
+                found[name] = SecretFile(variable, path, given_too=bool(found.get(name)))
+        return found
+
+
+def secret_settings(settings: type[BaseSettings]) -> list[str]:
+    """The names of those settings that hold a secret."""
+    return [name for name, field in settings.model_fields.items() if _is_secret(field.annotation)]
+
+
+def _is_secret(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, SecretStr):
+        return True
+    return any(map(_is_secret, get_args(annotation)))
+
+
+def secrets_of(settings: Settings) -> Iterator[SecretStr]:
+    """All that must be seen nowhere: secrets, passwords in URLs, and what accounts' variables have."""
+    for name in secret_settings(type(settings)):
+        value = getattr(settings, name)
+        if name in URLS:
+            yield from passwords_in(value.get_secret_value()) if value else ()
+        elif isinstance(value, SecretStr):
+            yield value
+        elif value:
+            yield from value
+    for account in settings.cometchat_accounts.values():
+        yield from account.given.values()
+        for variable in account.named.values():
+            with suppress(ValueError):
+                yield from (one for one in (read_variable(variable),) if one)
+    yield from secrets_of_others()
