@@ -1,4 +1,4 @@
-"""Takes known secrets out of texts and nested values: by value, in each form in which they may come.
+"""Takes known secrets out of texts and nested values, by value and in each form they may have.
 
 The forms are the secret itself, its base64 (standard and URL-safe, wherever in it the secret
 begins), hexadecimal, URL-encoded and JSON-escaped ones, in upper and lower case alike. What is
@@ -247,9 +247,15 @@ class _Walk:
         return value if self._text(text) == text else REDACTED
 
     def _bytes(self, data: bytes) -> bytes:
-        text = data.decode("latin-1")
-        cleaned = self._text(text)
-        return data if cleaned == text else cleaned.encode("latin-1", "replace")
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            pass
+        else:
+            return self._text(text).encode()
+        if self._scrubber.finds(data.decode(errors="replace")):
+            return REDACTED.encode()
+        return self._text(data.decode("latin-1")).encode("latin-1")
 
     def _text(self, text: str) -> str:
         self._characters_left -= len(text)

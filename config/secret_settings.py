@@ -1,7 +1,7 @@
 """Secrets among the settings: from a variable or the file that another one names, and all of them.
 
-Each setting X that holds a secret may be given as X_FILE instead, the path of a file with the value,
-as container platforms mount secrets. One line break at the file's end is dropped.
+Each setting X that holds a secret may be given as X_FILE instead, the path of a file with the
+value, as container platforms mount secrets. One line break at the file's end is dropped.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class WithFiles(PydanticBaseSettingsSource):
         return self._source.get_field_value(field, field_name)
 
     def __call__(self) -> dict[str, Any]:
+        """Values by the names of settings."""
         found = self._source()
         for name in secret_settings(self.settings_cls):
             if path := self._source.env_vars.get(f"{name}_file"):
@@ -106,7 +107,7 @@ def _is_secret(annotation: Any) -> bool:
 
 
 def secrets_of(settings: Settings) -> Iterator[SecretStr]:
-    """All that must be seen nowhere: secrets, passwords in URLs, and what accounts' variables have."""
+    """All that must be seen nowhere: secrets, passwords in URLs, what accounts' variables have."""
     for name in secret_settings(type(settings)):
         value = getattr(settings, name)
         if name in URLS:

@@ -2,7 +2,8 @@
 fault of this program.
 
 Retries are no events. Events carry ids, class, code and the history of attempts; no local
-variables, no source lines, no requests. Without SENTRY_DSN nothing is sent.
+variables, no source lines, no requests; behind that, each known secret is looked for by its value
+(`worker/sentry_scrub.py`). Without SENTRY_DSN nothing is sent.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 
 from config import __version__
+from config.secret_settings import secrets_of
+from config.secrets import known_secrets
 from config.settings import Settings
 from tasks.errors import ApiFailure
 from tasks.record import JobRecord
 from tasks.signals import account_rejected, bug_found, job_failed
+from worker.sentry_scrub import HOOKS, ScrubbingTransport
 
 #: Seconds that a stopping worker gives to events that are still to be sent.
 FLUSH_SECONDS = 2.0
@@ -29,26 +33,41 @@ def start_sentry(settings: Settings) -> None:
     """Report to SENTRY_DSN from now on, if it is set."""
     if settings.sentry_dsn is None:
         return
-    sentry_sdk.init(
-        dsn=settings.sentry_dsn.get_secret_value(),
-        environment=settings.sentry_environment,
-        release=f"cometchat-webhook-worker@{__version__}",
-        # Integrations send what they meet, arguments included. These two send nothing.
-        default_integrations=False,
-        auto_enabling_integrations=False,
-        integrations=[AtexitIntegration(callback=lambda *_: None), DedupeIntegration()],
-        send_default_pii=False,
-        include_local_variables=False,
-        include_source_context=False,
-        max_request_body_size="never",
-        max_breadcrumbs=0,
-        shutdown_timeout=FLUSH_SECONDS,
-    )
+    known_secrets.learn(secrets_of(settings))
+    sentry_sdk.init(**options(settings.sentry_dsn.get_secret_value(), settings))
     job_failed.connect(report_failed_job, weak=False)
     account_rejected.connect(report_rejected_account, weak=False)
     bug_found.connect(report_bug, weak=False)
     signals.task_failure.connect(report_failed_task, weak=False)
     signals.worker_shutdown.connect(_flush, weak=False)
+
+
+def options(dsn: str, settings: Settings) -> dict[str, Any]:
+    """What the SDK is told: to send little, and that little without secrets."""
+    return {
+        "dsn": dsn,
+        "environment": settings.sentry_environment,
+        "release": f"cometchat-webhook-worker@{__version__}",
+        # Integrations send what they meet, arguments included. These two send nothing.
+        "default_integrations": False,
+        "auto_enabling_integrations": False,
+        "integrations": [AtexitIntegration(callback=lambda *_: None), DedupeIntegration()],
+        "send_default_pii": False,
+        "include_local_variables": False,
+        "include_source_context": False,
+        "max_request_body_size": "never",
+        "max_breadcrumbs": 0,
+        "enable_logs": False,
+        "enable_metrics": False,
+        "auto_session_tracking": False,
+        # Whatever SENTRY_SPOTLIGHT and SENTRY_DEBUG say: both show events to others.
+        "spotlight": False,
+        "debug": False,
+        "shutdown_timeout": FLUSH_SECONDS,
+        # Should something leak into an event all the same: it is taken out by its value.
+        "transport": ScrubbingTransport,
+        **HOOKS,
+    }
 
 
 def report_failed_job(job: JobRecord, **_: Any) -> None:
