@@ -7,6 +7,7 @@ import json
 import string
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -238,10 +239,8 @@ class TestWhatCannotBeSearched:
     def test_nested_escapes_do_not_take_for_ever(self, escape: str) -> None:
         started = time.process_time()
         known = scrubber(*(f"secret-number-{number}" for number in range(20)))
-        try:
+        with suppress(Unsearchable):
             known.text(escape * (MAX_CHARACTERS // len(escape)))
-        except Unsearchable:
-            pass
         assert time.process_time() - started < 5
 
     def test_strange_objects_are_refused_or_shown(self) -> None:
