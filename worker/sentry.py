@@ -57,8 +57,6 @@ def options(dsn: str, settings: Settings) -> dict[str, Any]:
         "include_source_context": False,
         "max_request_body_size": "never",
         "max_breadcrumbs": 0,
-        "enable_logs": False,
-        "enable_metrics": False,
         "auto_session_tracking": False,
         # Whatever SENTRY_SPOTLIGHT and SENTRY_DEBUG say: both show events to others.
         "spotlight": False,

@@ -115,11 +115,6 @@ def before_other(thing: Any, _: Any) -> Thing | None:
     return _or_none(thing)
 
 
-def before_send_span(span: Any, _: Any) -> Thing:
-    """Spans that are sent alone. The SDK sends the original if this raises or returns nothing."""
-    return _or_none(span) or {"name": REDACTED, "attributes": {}}
-
-
 def _or_none(thing: Any) -> Thing | None:
     try:
         clean: Thing = scrubbed(thing)
@@ -128,14 +123,13 @@ def _or_none(thing: Any) -> Thing | None:
     return clean
 
 
-#: The SDK's options that show what is sent before it is.
+#: The SDK's options that show what is sent before it is; one of spans alone would do nothing here.
 HOOKS: Final[dict[str, Callable[[Any, Any], Thing | None]]] = {
     "before_send": before_send,
     "before_send_transaction": before_send_transaction,
     "before_breadcrumb": before_other,
     "before_send_log": before_other,
     "before_send_metric": before_other,
-    "before_send_span": before_send_span,
 }
 
 

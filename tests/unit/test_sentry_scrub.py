@@ -130,7 +130,8 @@ def test_each_hook_of_the_sdk_is_used() -> None:
         for name in sentry_sdk.consts.DEFAULT_OPTIONS
         if name.startswith("before_") or name.endswith("_processor")
     }
-    assert set(HOOKS) == offered
+    # Without `trace_lifecycle="stream"` it is never asked, and the SDK warns of it at each start.
+    assert set(HOOKS) == offered - {"before_send_span"}
 
 
 @pytest.mark.parametrize("hook", HOOKS)
