@@ -48,14 +48,30 @@ def _checked_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _without_password_in_query(url: str) -> None:
+    """What Celery shows of a URL, in its banner and elsewhere, has the query as it is."""
+    if re.search(r"[?&][^=&]*password[^=&]*=", url, re.IGNORECASE):
+        raise ValueError("must have its password before the host: redis://:password@host")
+
+
+def _has_a_port_or_none(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
 def _checked_redis_url(url: SecretStr) -> SecretStr:
     if read_sentinels(url.get_secret_value()):
         return url
+    _without_password_in_query(url.get_secret_value())
+    # What Celery takes for the first of several would crash it, with a part of the password.
+    one = ";" not in url.get_secret_value()
     parts = _split(url.get_secret_value())
     if not re.match("rediss?://", url.get_secret_value()):
         raise ValueError("must start with redis://, rediss:// or redis+sentinel://")
     try:
-        if parts is not None:
+        if parts is not None and one:
             parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
             return url
     except ValueError:
@@ -69,7 +85,10 @@ def _checked_celery_url(url: SecretStr | None) -> SecretStr | None:
         raise ValueError("must be a URL such as redis://host:6379/1")
     if text.startswith("sentinel://"):
         raise ValueError("must be like redis+sentinel://host,host/service: it names the service")
-    read_sentinels(text)
+    if not read_sentinels(text):
+        _without_password_in_query(text)
+        if not all("://" in part and _has_a_port_or_none(part) for part in text.split(";")):
+            raise ValueError("is no URL, or one of several is none: percent-encode the password")
     return url
 
 

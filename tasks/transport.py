@@ -85,6 +85,8 @@ class _BoundedResponse(http.client.HTTPResponse):
 
 class _BoundedConnection(HTTPConnection):
     response_class = _BoundedResponse
+    #: http.client prints what it sends, headers and all, if its own is set.
+    debuglevel = 0
 
     def _new_conn(self) -> socket.socket:
         """Try the host's addresses in turn, within one connect timeout, not one for each."""

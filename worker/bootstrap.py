@@ -41,6 +41,10 @@ app.steps["worker"].add(Dispatcher)
 if {"prefork", "--pool=prefork", "-Pprefork"} & set(sys.argv):
     app.conf.update(worker_pool="prefork", worker_concurrency=None)  # a process for each core
 
+# Flower asks for no logging of ours; it sets up its own unless there is one.
+if "flower" in sys.argv:
+    configure_logging(_settings)
+
 # Celery announces a new default at every reconnection, also to those who have set it.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
