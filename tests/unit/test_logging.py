@@ -180,3 +180,73 @@ except ValueError:
     assert "cret" not in stderr
     assert "AUTH" not in stderr
     assert stderr.count("HELLO") == 3
+
+
+KEY, LOGIN = "key-4711/+canary", "redis-canary#1"
+KNOWN = {"COMETCHAT_KEY": KEY, "REDIS_URL": f"redis://:{LOGIN.replace('#', '%23')}@127.0.0.1:1/0"}
+
+#: Says them as careless code and talkative libraries would.
+LEAKS = f"""
+import base64, http.client, json
+from urllib.parse import quote
+from pydantic import SecretStr
+from config.secrets import known_secrets
+
+key, login, password = {KEY!r}, {LOGIN!r}, "OpenedPassword1"
+known_secrets.opened(SecretStr(password))
+basic = base64.b64encode(f"chat:{{password}}".encode()).decode()
+
+
+class Strange:
+    def __repr__(self):
+        return f"<connection of {{login}}>"
+
+
+log.info("attempt", headers={{"key": key, "Authorization": "Basic " + basic}}, what=Strange())
+log.info(f"?k={{quote(key, '')}}", hexed=key.encode().hex(), data=password.encode(), pair=(key,))
+for name in ("urllib3.connectionpool", "kombu.connection", "redis.asyncio", "celery.worker", "x"):
+    logging.getLogger(name).setLevel(logging.DEBUG)
+    logging.getLogger(name).debug("send: %r to redis://:%s@host", {{"secret": key}}, login)
+try:
+    raise ValueError(json.dumps({{"p": password, "k": [key]}}))
+except ValueError as error:
+    log.exception("it broke")
+    logging.getLogger("celery").error("it broke: %r", error, exc_info=True)
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_known_secret_is_taken_out_of_each_line(form: str) -> None:
+    _, stderr = output_of(LEAKS, **KNOWN, LOG_LEVEL="debug", LOG_FORMAT=form)
+    assert stderr.count("[redacted]") >= 20
+    for told in ("canary", "63616e617279", "OpenedPassword1", "PcGVuZWRQYXNzd29yZDE"):
+        assert told not in stderr
+    if form == "json":
+        lines = [json.loads(line) for line in stderr.splitlines()]
+        assert len(lines) == 9
+        assert lines[0]["headers"]["key"] == "[redacted]"
+        assert lines[0]["what"] == "<connection of [redacted]>"
+        assert {line["level"] for line in lines} == {"info", "debug", "error"}
+
+
+def test_a_secret_that_nobody_knows_of_is_seen() -> None:
+    """The negative control: what is taken out is what the settings and `opened` told."""
+    _, stderr = output_of(LEAKS.replace("known_secrets.opened", "str"), LOG_LEVEL="debug")
+    for told in ("canary", "63616e617279", "OpenedPassword1", "PcGVuZWRQYXNzd29yZDE"):
+        assert told in stderr
+
+
+def test_a_line_that_cannot_be_searched_is_a_bare_one() -> None:
+    script = """
+class Strange:
+    def __repr__(self):
+        raise RuntimeError("key-4711/+canary")
+
+
+log.warning("attempt", what=Strange(), job="key-4711/+canary")
+log.warning("x" * 2_000_000 + "key-4711/+canary")
+"""
+    for line, kind in zip(lines_of(script, **KNOWN), ("RuntimeError", "Unsearchable"), strict=True):
+        assert set(line) == {"event", "level", "timestamp"}
+        assert line["event"] == f"a line that could not be searched for secrets ({kind})"
+        assert line["level"] == "warning"
