@@ -5,25 +5,24 @@ Used by the rooms that keep something in Redis (`tasks/jobs.py`), by nobody else
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any, Final
 
 import redis
 from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import Sentinel
 
-from config.logging import without_arguments
 from config.redis_url import read_sentinels
 from config.settings import Durability
 from tasks.bounded import bound, seconds_left, within
 from tasks.durability import check_fsync, is_confirmed
 from tasks.errors import DurabilityUnavailable, StoreUnavailable
+from tasks.refusals import understand
+from tasks.steps import Steps, StepsMissing
 
 #: Seconds for a connection, and for an answer.
 CONNECT_SECONDS, ANSWER_SECONDS = 1.5, 3.0
@@ -31,18 +30,8 @@ CONNECT_SECONDS, ANSWER_SECONDS = 1.5, 3.0
 AGAIN_SECONDS: Final = 1.0
 #: Entries that are looked at in one step of a scan, more or less.
 SCAN_COUNT: Final = 250
-
-_LUA: Final = Path(__file__).parent / "lua"
-#: What is put before every step.
-PRELUDE: Final = ("prelude", "order", "chain", "moves", "gate")
-_AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
-#: What a server says that refuses for now: memory or disk full, a replica, still loading.
-_REFUSES: Final = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY)\b")
-_REFUSALS: Final = (
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.MasterDownError,
-)
+#: A worker notices within so many seconds that the server has lost the steps, and loads them.
+STEPS_SECONDS: Final = 3.0
 
 
 def _client(url: str) -> redis.Redis:
@@ -68,14 +57,6 @@ def _client(url: str) -> redis.Redis:
     return bound(asked.master_for(sentinels.service, db=sentinels.db, **login, **options))
 
 
-def _words(error: redis.RedisError) -> str:
-    if isinstance(error, MasterNotFoundError):
-        # Its own words go on for a page, with each sentinel's connection in them.
-        kinds = sorted(set(re.findall(r"\w+Error\b", str(error))))
-        return f"no sentinel knows of a primary; asked, they gave {', '.join(kinds) or 'none'}"
-    return f"{type(error).__name__}: {without_arguments(str(error))}"
-
-
 class Connection:
     """One process's way to Redis.
 
@@ -93,12 +74,7 @@ class Connection:
         self._prefix = prefix
         self._patience = patience
         self._tested: str | None = None
-        prelude = "".join((_LUA / f"{name}.lua").read_text() for name in PRELUDE)
-        self._steps = {
-            path.stem: self.redis.register_script(prelude + path.read_text())
-            for path in _LUA.glob("*.lua")
-            if path.stem not in PRELUDE
-        }
+        self._steps = Steps(prefix)
 
     def run(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """What `call` returns, tried again while there is patience.
@@ -109,24 +85,21 @@ class Connection:
             return self._insist(call, *args, **options)
 
     def _insist(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        give_up = time.monotonic() + self._patience
+        began = time.monotonic()
         pause = 0.05
         while True:
             try:
                 return call(*args, **options)
             except redis.RedisError as error:
-                refused = isinstance(error, _REFUSALS) or bool(_REFUSES.search(str(error)))
+                refusal = understand(error)
                 silent = isinstance(error, redis.TimeoutError)
-                may_pass = refused or isinstance(error, _AWAY)
-                problem = _words(error)
+                patience = max(self._patience, STEPS_SECONDS * isinstance(error, StepsMissing))
             # Idle connections may have died without a sign: a new one may well work.
             again = silent and seconds_left() - pause >= AGAIN_SECONDS
-            if not may_pass or not (again or time.monotonic() + pause < give_up):
-                raise StoreUnavailable(
-                    f"Redis cannot be used just now ({problem}). Nothing is half-done: "
-                    "check REDIS_URL and the server, then repeat."
-                )
-            if refused or silent:
+            has_time = again or time.monotonic() + pause < began + patience
+            if not (refusal.may_pass and has_time):
+                raise StoreUnavailable(refusal.words)
+            if refusal.is_other_server or silent:
                 # After a fail-over the address may belong to another server.
                 self.redis.connection_pool.disconnect(inuse_connections=False)
             time.sleep(pause)
@@ -134,7 +107,7 @@ class Connection:
 
     def step(self, name: str, *args: str | float) -> Any:
         """Run one Lua step."""
-        return self.run(self._steps[name], keys=[self._prefix], args=args)
+        return self.run(self._steps.run, self.redis, name, args)
 
     def steps_confirmed(
         self, name: str, calls: Sequence[Sequence[str | float]], durability: Durability
@@ -152,8 +125,7 @@ class Connection:
         def run_all(tested: str) -> tuple[list[Any], bool | None]:
             pool: Any = self.redis
             with closing(pool.client()) as one:
-                script = self._steps[name]
-                answers = [script(keys=[self._prefix], args=args, client=one) for args in calls]
+                answers = [self._steps.run(one, name, tuple(args)) for args in calls]
                 return answers, is_confirmed(one, durability, tested)
 
         answers, confirmed = self.run(run_all, tested)

@@ -16,7 +16,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.redis import _LUA, PRELUDE
+from tasks.steps import LUA, PRELUDE
 
 PLAY = """
 local play = cjson.decode(ARGV[1])
@@ -77,7 +77,7 @@ Play = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def play(bare_redis: Any) -> Play:
-    library = "".join((_LUA / f"{name}.lua").read_text() for name in PRELUDE)
+    library = "".join((LUA / f"{name}.lua").read_text() for name in PRELUDE)
     client = redis.Redis.from_url(bare_redis.url)
 
     def run(*days: dict[str, Any], seconds: float, **options: Any) -> dict[str, Any]:

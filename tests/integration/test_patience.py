@@ -139,8 +139,8 @@ def test_one_that_passes_is_waited_for(place: Place, words: str) -> None:
 
 def test_an_older_servers_words_are_known() -> None:
     """Redis 6.2 wraps the error in one of its own, when a script met it."""
-    from tasks.redis import _REFUSES
+    from tasks.refusals import REFUSES
 
     for word in ("-READONLY You can't write", "-OOM command not allowed", "-MISCONF Errors"):
-        assert _REFUSES.search(f"ERR Error running script (call to f_1): @user_script:3: {word}")
-    assert not _REFUSES.search("WRONGTYPE Operation against a key")
+        assert REFUSES.search(f"ERR Error running script (call to f_1): @user_script:3: {word}")
+    assert not REFUSES.search("WRONGTYPE Operation against a key")
