@@ -29,6 +29,7 @@ from config.values import (
     BaseUrl,
     CallsASecond,
     CeleryUrl,
+    Domains,
     OptionalSecret,
     PrivateKeys,
     PublicKeys,
@@ -95,6 +96,9 @@ class Settings(BaseSettings):
     cometchat_rate_limit: CallsASecond = 0.0
     cometchat_rate_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     gate_probe_seconds: Seconds = 30.0
+
+    # Webhooks
+    webhook_url_allow: Domains = ()
 
     # Retries
     retry_base_seconds: Seconds = 2.0

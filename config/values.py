@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 from redis.connection import parse_url
 
 from config.accounts import Account, read_accounts
+from config.domains import read_domains
 from config.redis_url import read_sentinels
 from config.sealing_keys import check_sealing_keys
 from config.secrets import Secret
@@ -125,6 +126,7 @@ def lower(value: object) -> object:
 CallsASecond = Annotated[float, BeforeValidator(_calls_a_second)]
 Accounts = Annotated[Mapping[str, Account], NoDecode, BeforeValidator(_accounts)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Domains = Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_domains)]
 BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 OurSecret = Annotated[SecretStr, AfterValidator(Secret.of)]
 RedisUrl = Annotated[OurSecret, AfterValidator(_checked_redis_url)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from config.settings import get_settings
+from tasks.admission import check_record
 from tasks.change import delete, update
 from tasks.cometchat import CometChat
 from tasks.ensure import ensure
@@ -49,6 +51,8 @@ def act(
         What is stored as the job's result, with its `outcome`.
 
     Raises:
+        RecordRefused: it is not what a producer would have written; nothing was called.
         ApiFailure: a call failed, or what was asked for cannot be done.
     """
+    check_record(job, get_settings().webhook_url_allow)
     return ACTS[job.more.action](api, job, before_call=before_call, progress=progress)

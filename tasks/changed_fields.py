@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import SecretStr
 
+from tasks.destination import check_allowed
 from tasks.errors import InvalidInput
 from tasks.fields import check_webhook_id
 from tasks.webhook import Webhook
@@ -19,13 +20,14 @@ _NOT_HERE: Final = {"id": "cannot be changed", "triggers": "are changed by set_t
 
 
 def check_changes(
-    webhook_id: object, changes: Mapping[str, Any]
+    webhook_id: object, changes: Mapping[str, Any], domains: Sequence[str] = ()
 ) -> tuple[dict[str, Any], SecretStr | None]:
     """The changes by their wire names, without the password, and the password.
 
     Args:
         webhook_id: whose; shown in messages, and reported by others if it is none.
         changes: by Python's names or the API's; "" and None mean "not set", as in `Webhook`.
+        domains: those of WEBHOOK_URL_ALLOW.
 
     Raises:
         InvalidInput: naming each bad field by its wire name, or that there is nothing to change.
@@ -44,6 +46,8 @@ def check_changes(
     checked, its_id = None, _id_or_none(webhook_id)
     try:
         checked = Webhook(**whole, id=its_id or "webhook")
+        if any(name in given for name in _UNCHANGED["webhookURL"]):
+            check_allowed(checked.webhook_url, checked.id, domains)
     except InvalidInput as error:
         problems |= error.problems
         told.append(str(error).partition(": ")[2])

@@ -77,7 +77,7 @@ def update_webhook(
     """
 
     def wanted(_asked: Asked) -> _Wanted:
-        return _Wanted(*check_changes(webhook_id, changes))
+        return _Wanted(*check_changes(webhook_id, changes, get_settings().webhook_url_allow))
 
     return _enqueue("update", app_id, webhook_id, wanted, options)
 

@@ -170,6 +170,10 @@ class WebhookRejected(ApiFailure):
     """The API refuses the request: 400, 409, 422 and other 4xx."""
 
 
+class RecordRefused(ApiFailure):
+    """The job's record asks for what no producer lets through; nothing was called."""
+
+
 class WebhookConflict(ApiFailure):
     """A webhook with this id exists and differs from what was asked for, or was not to exist."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -10,6 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from config.secrets import Secret
+from tasks.destination import checked_url
 from tasks.errors import InvalidInput
 
 # In characters; CometChat, webhooks overview. It documents none for an app id.
@@ -21,9 +21,6 @@ MAX_APP_ID = 100
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 _ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_URL_CHARACTERS = re.compile(r"[!-\[\]-~]+")  # printable ASCII but the space and the backslash
-_HTTPS = re.compile(r"https://([^/?#]*)", re.IGNORECASE)
-_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
 
 Text = TypeVar("Text", str, SecretStr)
 
@@ -52,31 +49,8 @@ def _name(value: str) -> str:
     return value
 
 
-def _is_address(literal: str | None) -> bool:
-    try:
-        return literal is None or bool(ipaddress.IPv6Address(literal))
-    except ValueError:
-        return False
-
-
 def _url(value: str) -> str:
-    _limited(value, MAX_URL)
-    https = _HTTPS.match(value)
-    if https is None:
-        raise ValueError("must start with https://")
-    if "@" in https[1]:
-        raise ValueError("no user or password in it: use basic auth (username, password) instead")
-    if not _URL_CHARACTERS.fullmatch(value):
-        raise ValueError(
-            "only printable ASCII without spaces and backslashes: "
-            "percent-encode the path, write the host in punycode"
-        )
-    host = _HOST.fullmatch(https[1])
-    if host is None or not 1 <= int(host[2] or 443) <= 65535 or not _is_address(host[1]):
-        raise ValueError("must have a valid host and port after https://")
-    if "#" in value:
-        raise ValueError("no fragment (#): it would never be sent")
-    return value
+    return checked_url(_limited(value, MAX_URL))
 
 
 def _alphanumeric(maximum: int) -> Callable[[Text], Text]:

@@ -14,12 +14,12 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
+from tasks.checks import USUAL, WebhookCheck
 from tasks.errors import DurabilityUnavailable, InvalidInput, StoreUnavailable
 from tasks.fields import check_app_id
 from tasks.import_lines import Bad, csv_parser, json_object, raw_lines, text_of
 from tasks.producer import Enqueued, enqueue_webhooks
 from tasks.sealing import get_sealer
-from tasks.triggers import DOCUMENTED, TriggerCheck
 from tasks.webhook import Webhook
 
 Format = Literal["jsonl", "csv"]
@@ -55,7 +55,7 @@ def format_of(path: str) -> Format | None:
 
 
 def read_lines(
-    file: BinaryIO, form: Format, check: TriggerCheck = DOCUMENTED
+    file: BinaryIO, form: Format, check: WebhookCheck = USUAL
 ) -> Iterator[Line | BadLine]:
     """Read a file from its start, and check each line; blank ones are left out.
 
@@ -89,13 +89,13 @@ class Import:
         form: its format.
         on_bad: is told of each bad line as it is found.
         on_lines: is told now and then how many lines of this reading are done.
-        check_triggers: looks whether a webhook's triggers are known.
+        webhook_check: looks at each webhook's triggers, and at where it leads.
     """
 
     form: Format
     on_bad: Callable[[BadLine], None]
     on_lines: Callable[[int], None]
-    check_triggers: TriggerCheck = DOCUMENTED
+    webhook_check: WebhookCheck = USUAL
     lines: int = 0
     started: bool = False
     new: int = 0
@@ -161,7 +161,7 @@ class Import:
         self.on_bad(line)
 
     def _chunks(self, file: BinaryIO) -> Iterator[list[Line | BadLine]]:
-        lines = read_lines(file, self.form, self.check_triggers)
+        lines = read_lines(file, self.form, self.webhook_check)
         done = 0
         while chunk := list(islice(lines, CHUNK)):
             yield chunk
@@ -169,7 +169,7 @@ class Import:
             self.on_lines(done)
 
 
-def _checked(number: int, fields: dict[str, Any], check: TriggerCheck) -> Line:
+def _checked(number: int, fields: dict[str, Any], check: WebhookCheck) -> Line:
     problems: list[str] = []
     app_id = fields.pop("app_id", None)
     if app_id is None or app_id == "":
@@ -179,15 +179,18 @@ def _checked(number: int, fields: dict[str, Any], check: TriggerCheck) -> Line:
             check_app_id(app_id)
         except InvalidInput as error:
             problems += (f"app_id: {problem}" for problem in error.problems.values())
+    bad: list[InvalidInput] = []
     try:
         webhook = Webhook.parse(fields)
-        check(webhook.triggers, webhook.id)
+        bad += check.problems(webhook)
     except InvalidInput as error:
-        # Not the message: it shows the id, which in a line out of order may be something else.
-        problems += (
-            problem if problem.startswith("unknown field") else f"{name}: {problem}"
-            for name, problem in error.problems.items()
-        )
+        bad.append(error)
+    # Not the messages: they show the id, which in a line out of order may be something else.
+    problems += (
+        problem if problem.startswith("unknown field") else f"{name}: {problem}"
+        for error in bad
+        for name, problem in error.problems.items()
+    )
     if problems:
         raise Bad("; ".join(problems))
     return Line(number, app_id, webhook)

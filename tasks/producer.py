@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from config.settings import Durability, get_settings
 from tasks.asked import Asked
 from tasks.bounded import within
+from tasks.checks import WebhookCheck
 from tasks.conflict import conflict_with
 from tasks.errors import (
     DurabilityUnavailable,
@@ -257,8 +258,8 @@ def _checked(app_id: object, webhook: Any, asked: Asked) -> Webhook:
         bad.append(error)
     try:
         checked = webhook if isinstance(webhook, Webhook) else Webhook.parse(webhook)
-        check = TriggerCheck(asked.webhook_version, asked.allow_unknown_triggers)
-        check(checked.triggers, checked.id)
+        triggers = TriggerCheck(asked.webhook_version, asked.allow_unknown_triggers)
+        bad += WebhookCheck(triggers, get_settings().webhook_url_allow).problems(checked)
     except InvalidInput as error:
         bad.append(error)
     if bad:

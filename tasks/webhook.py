@@ -41,7 +41,8 @@ class Webhook(BaseModel):
             "alphanumeric"; its own examples have an underscore.)
         name: 1 to 50 characters, not blank, no control characters.
         webhook_url: `webhookURL`, where CometChat delivers: https, at most 255 characters, no
-            credentials, no fragment. It is sent exactly as given.
+            credentials, no fragment, a host that can be public. It is sent exactly as given.
+            Whether WEBHOOK_URL_ALLOW has its domain, enqueueing checks.
         enabled: whether deliveries start at once; always sent, as the API documents no default.
         retry_on_failure: `retryOnFailure`, whether CometChat repeats failed *deliveries*; has no
             bearing on how creation is retried. The API's default is false.

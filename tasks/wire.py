@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from config import __version__
 from config.secrets import Secret
 from tasks.answers import Subject
-from tasks.errors import InvalidInput
+from tasks.fields import check_app_id, check_webhook_id
 
 #: One page holds them all: an app has at most 25 webhooks (CometChat, webhooks overview), and
 #: 1000 is the largest page (CometChat, list webhooks).
@@ -33,18 +32,13 @@ def fits_a_header(secret: SecretStr) -> bool:
 
 def path_of(subject: Subject) -> str:
     """The path of a call, percent-encoded. Raises `InvalidInput` for an id that fits in none."""
-    path = f"/apps/{_segment('appId', subject.app_id)}/webhooks"
+    # Whoever wrote them, no id leaves its segment.
+    path = f"/apps/{check_app_id(subject.app_id)}/webhooks"
     if subject.webhook_id is None:
         return f"{path}?{PAGE}"
     if subject.creating:
         return path
-    return f"{path}/{_segment('webhookId', subject.webhook_id)}{subject.below}"
-
-
-def _segment(name: str, value: str) -> str:
-    if value in ("", ".", ".."):
-        raise InvalidInput(f"{name}: {value!r} cannot be part of a path", {name: "is no id"})
-    return quote(value, safe="")
+    return f"{path}/{check_webhook_id(subject.webhook_id)}{subject.below}"
 
 
 def json_of(fields: Mapping[str, Any]) -> SecretStr:

@@ -40,6 +40,8 @@ def import_file(
     Every line is checked first; if one is bad, nothing is enqueued. The same import again
     completes one that was interrupted, and changes nothing else.
     """
+    from config.settings import get_settings
+    from tasks.checks import WebhookCheck
     from tasks.display import progress
     from tasks.importing import Import, format_of
     from tasks.triggers import TriggerCheck
@@ -56,7 +58,10 @@ def import_file(
         form,
         on_bad=show,
         on_lines=lambda done: bar.update(task, completed=done),
-        check_triggers=TriggerCheck(options["webhook_version"], options["allow_unknown_triggers"]),
+        webhook_check=WebhookCheck(
+            TriggerCheck(options["webhook_version"], options["allow_unknown_triggers"]),
+            get_settings().webhook_url_allow,
+        ),
     )
     with _told(run, as_json=as_json), progress(wanted=not as_json) as bar, opened(path) as file:
         task = bar.add_task("Checking", total=None)
