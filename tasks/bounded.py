@@ -1,7 +1,8 @@
-"""Connections to Redis whose commands end in time, however slowly the answers come.
+"""Connections to Redis whose commands end in time, however slowly the answers come, or how large.
 
 redis-py bounds the time between two reads of a socket: a network that lets a byte through now and
 then could hold a thread for minutes. Inside `within` every read is given what is left of the time.
+Nor does it bound an answer, of which somebody else may have written 500 MB: `no_more_than` does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,24 @@ from typing import Any
 import redis
 
 _until: ContextVar[float] = ContextVar("until", default=inf)
+
+
+class TooLarge(Exception):
+    """An answer was larger than it may be; the connection was closed."""
+
+
+#: How many bytes may still be read.
+_room: ContextVar[list[float]] = ContextVar("room")
+
+
+@contextmanager
+def no_more_than(size: float) -> Iterator[None]:
+    """What is read from Redis in this block are so many bytes, or it raises `TooLarge`."""
+    token = _room.set([size])
+    try:
+        yield
+    finally:
+        _room.reset(token)
 
 
 @contextmanager
@@ -66,8 +85,17 @@ class _BoundedConnection:
             self.socket_connect_timeout = usual
 
 
+def _count(size: int) -> None:
+    room = _room.get(None)
+    if room is None:
+        return
+    room[0] -= size
+    if room[0] < 0:
+        raise TooLarge
+
+
 class _BoundedSocket:
-    """A socket, over TLS or not, whose reads have no more time than is left."""
+    """A socket, over TLS or not, whose reads have no more time and room than are left."""
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -76,10 +104,14 @@ class _BoundedSocket:
         return getattr(self._sock, name)
 
     def recv(self, *args: Any) -> bytes:
-        return self._in_time(self._sock.recv, *args)  # type: ignore[no-any-return]
+        data = self._in_time(self._sock.recv, *args)
+        _count(len(data))
+        return data  # type: ignore[no-any-return]
 
     def recv_into(self, *args: Any) -> int:
-        return self._in_time(self._sock.recv_into, *args)  # type: ignore[no-any-return]
+        size = self._in_time(self._sock.recv_into, *args)
+        _count(size)
+        return size  # type: ignore[no-any-return]
 
     def _in_time(self, read: Callable[..., Any], *args: Any) -> Any:
         usual, left = self._sock.gettimeout(), seconds_left()

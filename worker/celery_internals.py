@@ -16,13 +16,18 @@ from billiard import einfo
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer
-from kombu.transport import redis
+from kombu.transport import redis, virtual
 from kombu.utils import json
 
-from worker.messages import TIMES, log_dropped, problem_with
+from tasks.bounded import TooLarge, no_more_than
+from worker.messages import log_dropped, problem_with, strip
 
 #: Seconds between attempts to reach a broker that is away. Celery's own grow to 30.
 RECONNECT_FIRST, RECONNECT_MOST = 0.5, 2.0
+
+#: Bytes of a message as it stands in Redis. What is larger is not read to its end: the connection
+#: is made anew, and the message is gone.
+LARGEST = 1_000_000
 
 _log = get_logger(__name__)
 
@@ -62,7 +67,7 @@ class QuickConsumer(Consumer):
             try:
                 problem = problem_with(message)
                 if problem is None:
-                    message.headers.update(dict.fromkeys(TIMES))
+                    strip(message)
                     handle(message)
                     return
             except Exception as error:
@@ -99,14 +104,35 @@ class QuickConsumer(Consumer):
             message.reject_log_error(_log, self.connection_errors)
 
 
+class _PlainMessage(virtual.Message):
+    """A message that is as large as it was in the queue: some kilobytes could become gigabytes."""
+
+    def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
+        if payload["headers"].get("compression"):
+            raise ValueError("compressed")
+        super().__init__(payload, channel=channel, **options)  # type: ignore[no-untyped-call]
+
+
 class _Sturdy:
     """A Redis channel that survives whatever is put into the queue's list or published to all."""
+
+    Message = _PlainMessage
+    _in_listen: Any
 
     def _brpop_read(self, **options: Any) -> Any:
         return _or_drop(partial(super()._brpop_read, **options))  # type: ignore[misc]
 
     def _receive_one(self, client: Any) -> Any:
-        return _or_drop(partial(super()._receive_one, client))  # type: ignore[misc]
+        def read() -> Any:
+            try:
+                return super(_Sturdy, self)._receive_one(client)  # type: ignore[misc]
+            except TooLarge:
+                # redis-py keeps a subscriber's connection, whatever it raises: the rest would come.
+                client.connection.disconnect()
+                self._in_listen = None
+                raise
+
+        return _or_drop(read)
 
     def _handle_message(self, client: Any, response: Any) -> Any:
         told = super()._handle_message(client, response)  # type: ignore[misc]
@@ -119,9 +145,13 @@ class _Sturdy:
 def _or_drop(read: Callable[[], Any]) -> Any:
     """What `read` returns; a message that is the reason why it fails is gone by then."""
     try:
-        return read()
+        with no_more_than(LARGEST):
+            return read()
     except _READING_ERRORS:
         raise
+    except TooLarge:
+        log_dropped("is too large")
+        return True
     except Exception as error:  # noqa: BLE001  what broken messages raise has no end
         log_dropped("is no Celery message", error)
         return True

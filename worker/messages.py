@@ -1,11 +1,12 @@
-"""Which messages are looked at, and the one line about those that are not.
+"""Which messages are looked at, what of them, and the one line about those that are not.
 
 A message may come from anybody who can write to the broker, and hold anything: nothing of what is
-in it gets into a log line but the name of the task that it is for.
+in it gets into a log line but the name of the task that it is for, and to Celery what a hint has.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -14,10 +15,6 @@ import structlog
 from tasks.pipe import TASK
 
 log = structlog.get_logger("messages")
-
-#: What a sender says of times. A hint is looked at when it comes, whatever the sender's clock
-#: says, and attempts have limits of their own.
-TIMES = ("eta", "expires", "timelimit")
 
 #: What Celery looks at of the other headers.
 _USED = ("task", "shadow", "root_id", "parent_id", "argsrepr", "kwargsrepr", "retries", "group")
@@ -31,6 +28,11 @@ _BOUND = frozenset({"self", "job_id"})
 #: Such as ours, Celery's and what people call theirs.
 _TASK = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", re.ASCII)
 _LONGEST_ID = 255
+#: Other ids that Flower shows of a task.
+_RELATED = ("root_id", "parent_id")
+
+JSON = "application/json"
+_ENCODINGS = ("utf-8", "UTF-8")
 
 #: Bytes; a hint has some hundreds.
 _MOST = 65_536
@@ -48,14 +50,16 @@ def problem_with(message: Any) -> str | None:
     headers = message.headers
     if "task" not in headers:
         return "names no task"
-    task_id = headers.get("id")
     # Redis takes no other text than this for a key, nor does a log line.
-    if not (isinstance(task_id, str) and task_id.isprintable() and len(task_id) <= _LONGEST_ID):
+    if not _is_id(task_id := headers.get("id")):
         return "has no id"
     if any(isinstance(headers.get(name), dict | list) for name in _USED):
         return "has headers of wrong types"
     if len(message.body or b"") + sum(len(str(headers.get(name))) for name in _USED) > _MOST:
         return "is too large"
+    # Before it is decoded: the sender's choice might unpack it.
+    if message.content_type != JSON or message.content_encoding not in _ENCODINGS:
+        return "is no JSON in UTF-8"
     task = headers["task"]
     if isinstance(task, str) and task.startswith("celery.") and task not in _BUILT_IN:
         return "is for a task that is not used here"
@@ -66,6 +70,33 @@ def problem_with(message: Any) -> str | None:
         case [list(), dict() as named, dict() | None] if not _BOUND & named.keys():
             return None
     return "has arguments of wrong types"
+
+
+def strip(message: Any) -> None:
+    """Leave of a message, which has no problem, what a hint has.
+
+    Celery would obey the rest: send what the sender likes to whatever queue when the task ends,
+    store its result where it likes, or run it when its clock says so.
+    """
+    headers, [args, *_] = message.headers, message.payload
+    task, retries = headers["task"], headers.get("retries")
+    args = args[:1] if task == TASK else []
+    message.headers = {
+        "lang": "py",
+        "task": task,
+        "id": headers["id"],
+        **{name: one if _is_id(one := headers.get(name)) else None for name in _RELATED},
+        "retries": retries if type(retries) is int and 0 <= retries < _MOST else 0,
+        "argsrepr": repr(tuple(args))[:_LONGEST_ID],
+        "kwargsrepr": "{}",
+    }
+    message.properties = {}
+    message.body = json.dumps([args, {}, None]).encode()
+    message._decoded_cache = None  # of the body that was
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_ID
 
 
 def log_dropped(problem: str, error: BaseException | None = None, message: Any = None) -> None:

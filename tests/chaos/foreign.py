@@ -123,6 +123,7 @@ def undecodable(secret: str) -> dict[str, bytes]:
         "content type of a list": message(content_type=[secret]),
         "without content type": message(content_type=None, content=[secret]),
         "content encoding of a list": message(content_encoding=[secret]),
+        "unknown character set": message(content_encoding="utf-99"),
         "unknown compression": message({"compression": secret}),
         "compressed, and is not": message({"compression": "application/x-gzip"}),
         "body of no JSON": message(content=secret.encode()),
@@ -146,7 +147,6 @@ def wrong(secret: str) -> dict[str, bytes]:
         "id of a list": message({"id": [secret]}),
         "id of no character": message({"id": "\ud800"}),
         "other headers of lists": message({"shadow": [secret]}),
-        "stamps of a number": message({"stamped_headers": 5}),
         "body of a list's text": message(content=secret),
         "body of another mapping": message(content={"k": secret}),
         "hybrid body": message(content={"args": [secret], "kwargs": {}}),
@@ -182,6 +182,7 @@ def strange(secret: str) -> dict[str, bytes]:
         "expired": message({"expires": "2001-01-01T00:00:00+00:00"}),
         "expires at no time": message({"expires": secret}),
         "limits of no time": message({"timelimit": secret}),
+        "stamps of a number": message({"stamped_headers": 5}),
         "retries of words": message({"retries": secret}),
         "callbacks of numbers": message(content=[[JOB], {}, {"callbacks": [5]}]),
         "unknown exchange": message(
@@ -190,5 +191,4 @@ def strange(secret: str) -> dict[str, bytes]:
         "delivery info of nothing": message(properties={"delivery_info": GONE}),
         "priority of a mapping": message(properties={"priority": {"a": secret}}),
         "reply to a list": message(properties={"reply_to": [secret], "correlation_id": {}}),
-        "unknown character set": message(content_encoding="utf-99"),
     }
