@@ -87,7 +87,7 @@ def read_accounts(value: object, *, rate: Any) -> object:
         what = "names a file that holds no JSON object"
     try:
         entries = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = None  # the parser's words hold a part of the text
     if not isinstance(entries, dict):
         raise ValueError(what)

@@ -21,6 +21,11 @@ from config.secrets import Secret
 #: The units of a rate.
 SECONDS_OF = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
+#: What no two readers of URLs see differently.
+_BASE_URL = re.compile(
+    r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?(?:/[a-z0-9._~-]+)*/*", re.IGNORECASE
+)
+
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -46,6 +51,8 @@ def _checked_base_url(url: str) -> str:
         parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
     ):
         raise ValueError("must start with https:// (http:// is for loopback only)")
+    if not _BASE_URL.fullmatch(url):
+        raise ValueError("must hold nothing but a host, a port and a plain path")
     return url.rstrip("/")
 
 

@@ -20,7 +20,8 @@ MAX_APP_ID = 100
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 _ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: What no name may hold.
+UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Text = TypeVar("Text", str, SecretStr)
 
@@ -44,7 +45,7 @@ def _name(value: str) -> str:
     _limited(value, MAX_NAME)
     if value.isspace():
         raise ValueError("is blank")
-    if _UNFIT.search(value):
+    if UNFIT.search(value):
         raise ValueError("no control characters, line breaks or lone surrogates")
     return value
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final
 
 from tasks.errors import InvalidInput
-from tasks.webhook import Webhook
+from tasks.webhook import MAX_TOLD, Webhook
 
 #: Bytes of one line; the largest valid one has about 14 KiB, 10 of them for its triggers.
 LINE_LIMIT: Final = 64 * 1024
@@ -37,11 +37,12 @@ def raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
     number = 0
     while raw := file.readline(LINE_LIMIT + 1):
         number += 1
+        is_long = len(raw) > LINE_LIMIT and not raw.endswith(b"\n")
         if number == 1:
             if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 raise InvalidInput("The file is encoded as UTF-16; save it as UTF-8.")
             raw = raw.removeprefix(codecs.BOM_UTF8)
-        if len(raw) > LINE_LIMIT and not raw.endswith(b"\n"):
+        if is_long:
             while raw and not raw.endswith(b"\n"):
                 raw = file.readline(LINE_LIMIT + 1)
             yield number, None
@@ -123,7 +124,13 @@ def _columns(text: str) -> list[str]:
         "given twice": [name for name in _COLUMNS if names.count(name) > 1],
         "unknown names in columns": [str(at) for at, name in enumerate(names, 1) if not name],
     }
-    told = [f"{problem}: {', '.join(which)}" for problem, which in problems.items() if which]
+    told = [f"{problem}: {_listed(which)}" for problem, which in problems.items() if which]
     if told:
         raise Bad("; ".join(told))
     return cells
+
+
+def _listed(which: list[str]) -> str:
+    """The first of them, if they are many."""
+    more = f" and {len(which) - MAX_TOLD} more" if len(which) > MAX_TOLD else ""
+    return ", ".join(which[:MAX_TOLD]) + more

@@ -8,7 +8,7 @@ and messages use the API's.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -23,8 +23,10 @@ from pydantic import (
 )
 
 from tasks.errors import InvalidInput
-from tasks.fields import MAX_ID, Boolean, Id, Name, Password, Url, Username
+from tasks.fields import MAX_ID, UNFIT, Boolean, Id, Name, Password, Url, Username
 from tasks.triggers import trigger_ids
+
+MAX_TOLD = 20  # unknown fields in one message
 
 _CREDENTIALS = ("username", "password")
 
@@ -74,11 +76,15 @@ class Webhook(BaseModel):
 
     def __init__(self, /, **values: Any) -> None:
         """Check `values`, under Python's or the API's names; raises InvalidInput."""
+        # Which pydantic cannot name: lone surrogates, as JSON may have them.
+        unfit = [name for name in values if UNFIT.search(name)]
         problems: dict[str, str] = {}
         try:
-            super().__init__(**values)
+            super().__init__(**{name: values[name] for name in values if name not in unfit})
         except ValidationError as error:
-            problems = _problems(error)
+            problems = _problems(error, unfit)
+        else:
+            problems = _unknown(unfit)
         # Outside of `except`: pydantic's error holds the input, password included.
         if problems:
             raise _invalid(values, problems)
@@ -158,9 +164,10 @@ _TYPES = {
 }
 
 
-def _problems(error: ValidationError) -> dict[str, str]:
+def _problems(error: ValidationError, unfit: Iterable[str]) -> dict[str, str]:
     """What pydantic found, as wire name -> limit; without the values."""
     problems = {}
+    unknown: list[str] = []
     for found in error.errors(include_input=False, include_url=False):
         given = str(found["loc"][0])
         name = _WIRE_NAMES.get(given, given)
@@ -171,10 +178,21 @@ def _problems(error: ValidationError) -> dict[str, str]:
         elif given in _WIRE_NAMES:
             problem = f"given twice, as {name!r} and as {given!r}"
         else:
-            near = difflib.get_close_matches(given, _WIRE_NAMES, n=1)
-            problem = f"unknown field {_shown(given)}"
-            problem += f"; did you mean {_WIRE_NAMES[near[0]]!r}?" if near else ""
+            unknown.append(given)
+            continue
         problems[name] = problem
+    return problems | _unknown([*unknown, *unfit])
+
+
+def _unknown(names: Sequence[str]) -> dict[str, str]:
+    """What to say of fields that there are not; of the first of them, if they are many."""
+    problems = {}
+    for name in names[:MAX_TOLD]:
+        near = difflib.get_close_matches(name, _WIRE_NAMES, n=1)
+        problems[name] = f"unknown field {_shown(name)}"
+        problems[name] += f"; did you mean {_WIRE_NAMES[near[0]]!r}?" if near else ""
+    if len(names) > MAX_TOLD:
+        problems[names[MAX_TOLD - 1]] += f" and {len(names) - MAX_TOLD} more"
     return problems
 
 

@@ -89,6 +89,7 @@ def test_a_producer_needs_no_variables_and_a_worker_is_told_of_each(
     ("accounts", "said"),
     [
         ("{", "is no JSON object"),
+        ('{"a":' * 3_000, "is no JSON object"),
         ("[1]", "must be a JSON object or a file that can be read"),
         ("/nowhere/at/all", "must be a JSON object or a file that can be read"),
         ({"eu": 1}, "eu: must be an object"),

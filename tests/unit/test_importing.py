@@ -124,6 +124,35 @@ def test_the_bound_of_a_line_is_exact(length):
     assert isinstance(second, Line)
 
 
+def test_a_byte_order_mark_makes_no_second_line_of_a_long_one():
+    found = read(b"\xef\xbb\xbf" + b"x" * LINE_LIMIT + json.dumps(GOOD).encode())
+
+    assert found == [BadLine(1, "is longer than 64 KiB")]
+
+
+def test_a_field_that_no_text_can_name_is_told():
+    words = reason('{"pa\\ud800ssword": "hunter2"}')
+
+    assert words.endswith(r"unknown field 'pa\ud800ssword'; did you mean 'password'?")
+
+
+def test_of_many_unknown_fields_the_first_are_told():
+    many = {f"name{number}": 1 for number in range(3_000)}
+    words = reason(lines_of({**GOOD, **many}))
+
+    assert "unknown field 'name0'; did you mean 'name'?" in words
+    assert words.endswith("and 2980 more") and len(words) < 2_000
+
+
+def test_of_many_unknown_columns_the_first_are_told():
+    many = ",".join(f"c{number}" for number in range(10_000))
+    with pytest.raises(InvalidInput) as refused:
+        read(f"{HEADER},{many}", "csv")
+
+    assert "columns: 8, 9, 10" in str(refused.value) and " and 9980 more" in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [

@@ -258,6 +258,13 @@ class TestBaseUrl:
             "https://apimgmt.cometchat.io?region=eu",
             "https://apimgmt.cometchat.io#top",
             "https://apimgmt.cometchat.io:port",
+            # Of which readers of URLs make different hosts or paths.
+            "https://apimgmt.cometchat.io\\.evil.org",
+            "https://apimgmt.cometchat.io/\r\nHost:evil.org",
+            "https://apimgmt.cometchat.io/%2e%2e",
+            "https://apimgmt.cometchat.io//evil.org",
+            "https://apimgmt.cometchat.io\uff0fevil.org",
+            "https:evil.org://hunter2",
         ],
     )
     def test_must_not_be(self, environment: Set, url: str) -> None:

@@ -1,0 +1,94 @@
+"""Whatever the environment holds, the program has its settings or says what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cryptography.fernet import Fernet
+
+from config.celery_app import configuration
+from config.settings import Settings, SettingsError, load_settings
+from tests.fuzz.harness import SEED, run, share
+from tests.fuzz.mutation import mutations
+
+CANARY: Final = "hunter2hunter2"
+#: Good values of each setting, as they stand in the environment.
+GOOD: Final[dict[str, tuple[str, ...]]] = {
+    "REDIS_URL": (
+        f"redis://user:{CANARY}@host:6379/0",
+        f"rediss://:{CANARY}@[::1]:6380/1?ssl_cert_reqs=required",
+        f"redis+sentinel://user:{CANARY}@one:26379,two/service/0?sentinel_password={CANARY}",
+    ),
+    "CELERY_BROKER_URL": (f"amqp://user:{CANARY}@host:5672//", "redis://host:6379/1"),
+    "CELERY_RESULT_BACKEND": (f"redis+sentinel://:{CANARY}@a,b/s", "redis://host/2"),
+    "COMETCHAT_BASE_URL": ("https://apimgmt.cometchat.io", f"http://u:{CANARY}@localhost:8080/v3/"),
+    "COMETCHAT_ACCOUNTS": (
+        f'{{"eu": {{"key": "{CANARY}", "secret": "{CANARY}", "rate_limit": "500/m"}}}}',
+        '{"us": {"key_env": "PATH", "secret_env": "HOME", "old_key": "a", "old_secret": "b"}}',
+        "accounts.json",
+    ),
+    "SEALING_KEYS": (f"{Fernet.generate_key().decode()}, {Fernet.generate_key().decode()}",),
+    "WEBHOOK_URL_ALLOW": ("example.com, shop.example.org",),
+    "COMETCHAT_RATE_LIMIT": ("500/m", "20/s", "0", "1.5/h"),
+    "ENQUEUE_DURABILITY": ("fsync", "replicas"),
+    "COMETCHAT_KEY": (CANARY,),
+    "LOG_LEVEL": ("DEBUG",),
+}
+#: All others take what these have: numbers and words.
+OTHERS: Final = ("1", "0.5", "true", "86400", "https://key@sentry.example/1", "production")
+
+
+def cases(count: int) -> Iterator[dict[str, str]]:
+    """A few variables at a time."""
+    chance = random.Random(SEED)
+    names = [name.upper() for name in Settings.model_fields]
+    spoiled = {
+        name: mutations([one.encode() for one in GOOD.get(name, OTHERS)], SEED, count)
+        for name in names
+    }
+    for _ in range(count):
+        chosen = chance.sample(names, chance.choice((1, 1, 2, 5)))
+        yield {
+            name: next(spoiled[name]).replace(b"\0", b"")[:100_000].decode(errors="surrogateescape")
+            for name in chosen
+        }
+
+
+def attempt(variables: dict[str, str]) -> None:
+    """Read them, and make of them what the program makes."""
+    os.environ.update(variables)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        # What is told names settings, and shows nothing of them.
+        assert CANARY not in str(error)
+        assert len(str(error)) < 10_000
+        str(error).encode()
+        return
+    finally:
+        for name in variables:
+            del os.environ[name]
+    configuration(settings)
+    assert CANARY not in repr(settings)
+    for account in settings.accounts:
+        settings.rate_limit(account)
+        try:
+            settings.credentials(account)
+        except SettingsError as error:
+            assert CANARY not in str(error)
+
+
+def test_any_environment_is_settings_or_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "accounts.json").write_text('{"eu": {"key": "k", "secret": "s"}}')
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    all_cases: Any = cases(share(0.05))
+    run("environment", all_cases, attempt)
