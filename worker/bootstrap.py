@@ -10,6 +10,7 @@ import warnings
 from contextlib import suppress
 from typing import Any, NoReturn
 
+import click
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning
 
@@ -36,6 +37,13 @@ except SettingsError as _error:
     _refuse(_error)
 
 app.steps["worker"].add(Dispatcher)
+
+# Celery's commands load the app once they know which of them is to run.
+_command = click.get_current_context(silent=True)
+if _command is not None and _command.invoked_subcommand == "flower":
+    from worker.flower import guard
+
+    guard(sys.argv, _refuse)
 
 # Celery takes `--pool prefork` for a default that nobody chose, and the configured pool instead.
 if {"prefork", "--pool=prefork", "-Pprefork"} & set(sys.argv):

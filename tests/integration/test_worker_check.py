@@ -63,7 +63,10 @@ def test_each_setting_that_is_none_is_a_finding(stack: Stack) -> None:
         assert line.startswith(f"error   settings: {name}: ")
 
 
-@pytest.mark.parametrize("line", (REPOSITORY / "Procfile").read_text().splitlines())
+PROCFILE = (REPOSITORY / "Procfile").read_text().splitlines()
+
+
+@pytest.mark.parametrize("line", [line for line in PROCFILE if not line.startswith("#")])
 def test_the_procfile_runs_as_it_stands(stack: Stack, line: str) -> None:
     """Its commands as a platform finds them, with nothing on Python's path."""
     command = line.partition(": ")[2].partition("--port")[0]

@@ -52,7 +52,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 #: What other programs read from the same file: the Procfile's Flower.
-NOT_OURS = {"FLOWER_BASIC_AUTH": "", "PORT": "5555"}
+NOT_OURS = {"FLOWER_BASIC_AUTH": "", "FLOWER_READ_ONLY": "true", "PORT": "5555"}
 
 EXAMPLE = ROOT / ".env.example"
 LISTED = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))

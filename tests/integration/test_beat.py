@@ -1,11 +1,9 @@
-"""Beat's schedule in Redis, and what operators see in Flower."""
+"""Beat's schedule in Redis."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
-import requests
 from celery import Celery
 
 from config.celery_app import configuration
@@ -13,7 +11,7 @@ from config.settings import get_settings
 from tasks import Webhook, enqueue_webhook
 from tests.conftest import eventually
 from worker.sandbox import SandboxControl
-from worker.stack import HOST, Part, Stack, free_port
+from worker.stack import Stack
 
 URL = "https://shop.example.com/hook"
 
@@ -53,42 +51,3 @@ def test_two_beats_send_what_is_due_once(
     assert worker.output().count('"event": "retry_failed"') == 1
     for beat in beats:
         beat.stop()
-
-
-def page(port: int, path: str) -> str:
-    try:
-        return requests.get(f"http://{HOST}:{port}{path}", timeout=5).text
-    except requests.ConnectionError:
-        return ""
-
-
-def start_flower(stack: Stack) -> tuple[Part, int]:
-    port = free_port()
-    flower = stack.celery("flower", "flower", f"--address={HOST}", f"--port={port}")
-    eventually(lambda: "worker@stack" in page(port, "/workers"), 20)
-    return flower, port
-
-
-def test_flower_shows_workers_and_each_job(
-    stack: Stack, sandbox: SandboxControl, app_id: str
-) -> None:
-    flower, port = start_flower(stack)
-    sandbox.put_webhook(app_id, "orders-1", name="Other", url=URL)
-    sandbox.faults(
-        {"app_id": app_id, "webhook_id": "orders-2", "kind": "status", "status": 401},
-        {"app_id": app_id, "webhook_id": "orders-3", "kind": "status", "status": 503, "times": 2},
-    )
-    jobs = {number: enqueue_webhook(app_id, orders(number)) for number in (0, 1, 3)}
-
-    def shown(number: int) -> str:
-        text = page(port, f"/task/{jobs[number].id}")
-        return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
-
-    eventually(lambda: "Status SUCCESS" in shown(0))
-    eventually(lambda: "Status FAILURE" in shown(1))
-    assert "has a webhook" in shown(1) and "with another name" in shown(1)
-    eventually(lambda: "Status SUCCESS" in shown(3))
-    assert "Retries 2" in shown(3)
-    jobs[2] = enqueue_webhook(app_id, orders(2))  # last, as the whole account waits after it
-    eventually(lambda: "Status RETRY" in shown(2))
-    flower.stop()
