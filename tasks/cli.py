@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tasks.commands.audit import audit
 from tasks.commands.change import delete, set_triggers, update
 from tasks.commands.check import check
 from tasks.commands.end import cancel, forget
@@ -27,6 +28,6 @@ def cli() -> None:
 
 for command in (
     *(enqueue, import_file, update, delete, set_triggers),
-    *(status, list_, retry, cancel, forget, check, gate, reseal),
+    *(status, list_, retry, cancel, forget, check, gate, reseal, audit),
 ):
     cli.add_command(command)

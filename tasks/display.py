@@ -60,9 +60,9 @@ def say_job(job: Job, what: str, *, as_json: bool) -> None:
     effect = effect_words(job)
     due = job.record.due_at
     # By Redis's clock that was set; to say it, this machine's does.
-    later = f", due at {_local(due)}" if due and due > time.time() + 1 else ""
+    later = f", due at {local(due)}" if due and due > time.time() + 1 else ""
     message = f"{what}: job {job.id} is {job.state}{later}{reason}{effect and f'. {effect}'}"
-    say(_plain(message).plain, job.as_json(), as_json=as_json)
+    say(plain(message).plain, job.as_json(), as_json=as_json)
 
 
 def effect_words(job: Job) -> str:
@@ -122,8 +122,8 @@ def show_preview(preview: Preview, *, as_json: bool) -> None:
     counts.add_column("Failure")
     counts.add_column("Code")
     for (failure, code), count in preview.by_failure.most_common():
-        counts.add_row(str(count), _plain(failure), _plain(code))
-    last = _local(preview.last_due.timestamp())
+        counts.add_row(str(count), plain(failure), plain(code))
+    last = local(preview.last_due.timestamp())
     out.print(
         counts, Text(), "The first of them:", job_table(preview.first, width=out.width), sep="\n"
     )
@@ -134,7 +134,7 @@ def say_problem(problem: Problem, *, as_json: bool) -> None:
     """What is wrong with a job, and what is done about it."""
     does = "mended" if problem.mended else f"--repair {problem.remedy}"
     message = f"job {problem.job_id} {problem.problem} ({does})"
-    say(_plain(message).plain, problem.as_json(), as_json=as_json)
+    say(plain(message).plain, problem.as_json(), as_json=as_json)
 
 
 def progress(*, wanted: bool) -> Progress:
@@ -162,20 +162,20 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
         state.append(" (cancelled: ends with the call that is under way)", style="not bold")
     facts.add_row("Job", job.id)
     facts.add_row("State", state)
-    facts.add_row("App", _plain(record.app_id))
+    facts.add_row("App", plain(record.app_id))
     if record.more.action == "create":
-        facts.add_row("Webhook", _plain(f"{record.webhook_id} ({record.webhook.get('name')})"))
-        facts.add_row("URL", _plain(record.webhook.get("webhookURL")))
+        facts.add_row("Webhook", plain(f"{record.webhook_id} ({record.webhook.get('name')})"))
+        facts.add_row("URL", plain(record.webhook.get("webhookURL")))
     else:
         facts.add_row("Action", VERBS[record.more.action].to_do)
-        facts.add_row("Webhook", _plain(record.webhook_id))
+        facts.add_row("Webhook", plain(record.webhook_id))
     for name, value in record.webhook.items() if record.more.action == "update" else ():
         if name != "id":
-            facts.add_row(_plain(name), _plain(value))
+            facts.add_row(plain(name), plain(value))
     if record.after and job.state not in ENDED:
         facts.add_row("Runs after", record.after)
     if record.more.triggers:
-        facts.add_row("Triggers", _plain(", ".join(record.more.triggers)))
+        facts.add_row("Triggers", plain(", ".join(record.more.triggers)))
     if record.more.on_existing != "accept":
         facts.add_row("If it exists", record.more.on_existing)
     facts.add_row("Attempts", str(job.attempts))
@@ -185,17 +185,15 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
     if record.more.expires_at is not None:
         facts.add_row("Wanted until", _instant(record.more.expires_at, now))
     if job.state == "STARTED" and record.started_at:
-        facts.add_row(
-            "Running", _plain(f"since {_ago(now - record.started_at)} on {record.worker}")
-        )
+        facts.add_row("Running", plain(f"since {_ago(now - record.started_at)} on {record.worker}"))
     if record.ended_at is not None:
         facts.add_row("Ended", _instant(record.ended_at, now))
     if job.result:
-        facts.add_row("Result", _plain(_outcome(job.result)))
+        facts.add_row("Result", plain(_outcome(job.result)))
     if job.error:
-        facts.add_row("Error", _plain(job.error.get("message")))
+        facts.add_row("Error", plain(job.error.get("message")))
     if effect := effect_words(job):
-        facts.add_row("Effect", _plain(effect))
+        facts.add_row("Effect", plain(effect))
     yield facts
     if job.history:
         yield Text()
@@ -216,10 +214,10 @@ def job_table(jobs: Iterable[Job], *, width: int) -> Table:
     for job in jobs:
         record = job.record
         failure = (job.error or {}).get("class")
-        times = map(_local, filter(None, (record.created_at, record.ended_at)))
+        times = map(local, filter(None, (record.created_at, record.ended_at)))
         table.add_row(
             _state(job),
-            *map(_plain, (record.app_id, _whose(record), job.id, failure)),
+            *map(plain, (record.app_id, _whose(record), job.id, failure)),
             *((str(job.attempts), *times) if is_wide else ()),
         )
     return table
@@ -236,10 +234,10 @@ def _history(entries: Iterable[Mapping[str, Any]]) -> Table:
         took = entry.get("ms")
         table.add_row(
             str(entry.get("attempt", "")),
-            _local(entry["at"]) if entry.get("at") else "",
+            local(entry["at"]) if entry.get("at") else "",
             "" if took is None else f"{took / 1000:.1f} s",
-            _plain(entry.get("outcome")),
-            _plain(entry.get("message")),
+            plain(entry.get("outcome")),
+            plain(entry.get("message")),
         )
     return table
 
@@ -273,11 +271,11 @@ def _outcome(result: Mapping[str, Any]) -> str:
 
 def _instant(instant: float, now: float, *, past: str = "") -> str:
     if instant > now:
-        return f"{_local(instant)} (in {_ago(instant - now)})"
-    return past or f"{_local(instant)} ({_ago(now - instant)} ago)"
+        return f"{local(instant)} (in {_ago(instant - now)})"
+    return past or f"{local(instant)} ({_ago(now - instant)} ago)"
 
 
-def _local(instant: float) -> str:
+def local(instant: float) -> str:
     """To the second, with its offset: as `--since` takes it."""
     return datetime.fromtimestamp(instant).astimezone().isoformat(timespec="seconds")
 
@@ -290,7 +288,7 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _plain(value: object) -> Text:
+def plain(value: object) -> Text:
     """Somebody's words, without what a terminal would obey."""
     text = "" if value is None else str(value)
     return Text(_CONTROL.sub(" ", _SEQUENCES.sub("", text)))

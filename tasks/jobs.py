@@ -28,6 +28,8 @@ Keys, all under `webhooks:`
     chain:<id>  hash    the jobs of the webhook whose create job has this id, if there were others:
                         `latest`, the last of them; `create`, the last that creates; `deleted`, the
                         delete behind that. Kept as long as the record of the latest
+    audit       stream  who changed what by command line or remote control, and what came of it: the
+                        latest 10,000 entries or a few more, see `tasks/audit.py`
     probe:<any> string  deleted at once: `tasks/durability.py` tries the server with it
 
 An unfinished job is in exactly one of waiting, published and running.
@@ -59,6 +61,7 @@ from pydantic import SecretStr
 
 from config.accounts import DEFAULT
 from config.settings import Durability
+from tasks.audit import Audit
 from tasks.errors import JobNotFound
 from tasks.gate import Gate, Limits, Told
 from tasks.record import Added, Due, JobRecord, NewJob, Rescheduled, is_known, read_all
@@ -122,6 +125,8 @@ class JobStore:
         self._pipe_size = pipe_size
         self._result_ttl = result_ttl
         self._accounts = tuple(accounts)
+        #: Who changed what.
+        self.audit = Audit(self._connection, PREFIX)
         #: What the jobs of an account share.
         self.gate = Gate(self._connection, limits)
 

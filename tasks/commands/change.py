@@ -62,6 +62,7 @@ def update(
     **options: Any,
 ) -> int:
     """Change a webhook; what is not named stays as it is."""
+    from tasks.audited import about_webhook, audited
     from tasks.changes import update_webhook
 
     no_stray_words(context)
@@ -76,7 +77,10 @@ def update(
         "useBasicAuth": False if no_basic_auth else None,
     }
     given = {name: value for name, value in changes.items() if value is not None}
-    job = update_webhook(app_id, webhook_id, given, **options)
+    about = about_webhook(app_id, webhook_id, options["account"])
+    with audited("update", {**about, "fields": list(given)}) as result:
+        job = update_webhook(app_id, webhook_id, given, **options)
+        result["job"] = job.id
     return end_of(job, "Accepted", wait, as_json=as_json)
 
 
@@ -86,9 +90,12 @@ def delete(
     *, app_id: str, webhook_id: str, wait: float | None, as_json: bool, **options: Any
 ) -> int:
     """Delete a webhook, once earlier jobs of it have ended."""
+    from tasks.audited import about_webhook, audited
     from tasks.changes import delete_webhook
 
-    job = delete_webhook(app_id, webhook_id, **options)
+    with audited("delete", about_webhook(app_id, webhook_id, options["account"])) as result:
+        job = delete_webhook(app_id, webhook_id, **options)
+        result["job"] = job.id
     return end_of(job, "Accepted", wait, as_json=as_json)
 
 
@@ -110,9 +117,13 @@ def set_triggers(
     **options: Any,
 ) -> int:
     """Let a webhook have exactly these TRIGGERS, such as message_sent."""
+    from tasks.audited import about_webhook, audited
     from tasks.changes import set_triggers
 
     if bool(triggers) == no_triggers:
         raise click.UsageError("Give the names of the triggers, or --none.")
-    job = set_triggers(app_id, webhook_id, triggers, **options)
+    about = about_webhook(app_id, webhook_id, options["account"])
+    with audited("set-triggers", {**about, "triggers": len(triggers)}) as result:
+        job = set_triggers(app_id, webhook_id, triggers, **options)
+        result["job"] = job.id
     return end_of(job, "Accepted", wait, as_json=as_json)

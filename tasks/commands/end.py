@@ -17,9 +17,13 @@ def cancel(*, job: str, as_json: bool) -> None:
     Says whether an earlier call may have created the webhook all the same.
     """
     from tasks.actions import cancel_job
+    from tasks.audited import about_job, audited
     from tasks.display import say_job
 
-    say_job(cancel_job(job), "Cancelled", as_json=as_json)
+    with audited("cancel", about_job(job)) as result:
+        cancelled = cancel_job(job)
+        result["state"] = cancelled.state
+    say_job(cancelled, "Cancelled", as_json=as_json)
 
 
 @click.command(cls=Command)
@@ -28,7 +32,9 @@ def cancel(*, job: str, as_json: bool) -> None:
 def forget(*, job: str, as_json: bool) -> None:
     """Delete the record of a job that has ended, so that its webhook can be enqueued anew."""
     from tasks.actions import forget_job
+    from tasks.audited import about_job, audited
     from tasks.display import say
 
-    forget_job(job)
+    with audited("forget", about_job(job)):
+        forget_job(job)
     say(f"Forgot job {job}", {"forgotten": job}, as_json=as_json)

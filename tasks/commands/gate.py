@@ -66,6 +66,7 @@ def _known(account: str) -> str:
 @json_option
 def pause(*, reason: str, until: datetime | None, account: str, as_json: bool) -> None:
     """Make no calls for a while, as in a maintenance window. Jobs wait, calls under way end."""
+    from tasks.audited import audited
     from tasks.store import get_store
 
     if len(reason) > MAX_REASON or not reason.isprintable():
@@ -74,7 +75,9 @@ def pause(*, reason: str, until: datetime | None, account: str, as_json: bool) -
     end = None if until is None else until.timestamp()
     if end is not None and end <= store.clock():
         raise click.UsageError("--until: is over already.")
-    store.gate.pause(_known(account), reason=reason, until=end)
+    about = {"account": _known(account), "reason": reason, "until": until and until.isoformat()}
+    with audited("gate pause", about):
+        store.gate.pause(account, reason=reason, until=end)
     _say([account], as_json=as_json)
 
 
@@ -83,10 +86,13 @@ def pause(*, reason: str, until: datetime | None, account: str, as_json: bool) -
 @json_option
 def resume(*, account: str, as_json: bool) -> None:
     """Let calls be made again at once, whatever had closed the gate."""
+    from tasks.audited import audited
     from tasks.display import say
     from tasks.gate_words import REASONS
     from tasks.store import get_store
 
-    was = get_store().gate.resume(_known(account))
+    with audited("gate resume", {"account": _known(account)}) as result:
+        was = get_store().gate.resume(account)
+        result["was"] = was or None
     words = f"Open again; it was closed: {REASONS[was]}." if was else "It was open already."
     say(words, {"account": account, "was": was or None}, as_json=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -41,6 +42,7 @@ def import_file(
     completes one that was interrupted, and changes nothing else.
     """
     from config.settings import get_settings
+    from tasks.audited import audited
     from tasks.checks import WebhookCheck
     from tasks.display import progress
     from tasks.importing import Import, format_of
@@ -72,7 +74,11 @@ def import_file(
                 "Correct them, or leave them out with --skip-bad."
             )
         bar.update(task, description="Enqueueing", total=run.lines, completed=0)
-        run.enqueue(file, **options)
+        with audited("import", {"file": PurePath(path).name, "lines": run.lines}) as result:
+            try:
+                run.enqueue(file, **options)
+            finally:
+                result |= {"new": run.new, "existing": run.existing, "bad": run.bad_count}
     if run.bad_count:
         raise errors.InvalidInput(f"{run.bad_count} of {run.lines} lines were not enqueued.")
 

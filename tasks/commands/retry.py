@@ -49,14 +49,17 @@ def retry(
     if yes or rate or any(value is not None for value in filters.values()):
         raise click.UsageError("Only --failed goes with a selection, a rate or --yes.")
     from tasks.actions import retry_job
+    from tasks.audited import about_job, audited
     from tasks.display import say_job
 
-    retried = retry_job(job, even_if_followed=even_if_followed)
+    with audited("retry", {**about_job(job), "even_if_followed": even_if_followed or None}):
+        retried = retry_job(job, even_if_followed=even_if_followed)
     say_job(retried, "Taken up again", as_json=as_json)
     return 0
 
 
 def _retry_failed(rate: float | None, *, yes: bool, as_json: bool, **filters: Any) -> int:
+    from tasks.audited import audited
     from tasks.display import progress, say, show_preview
     from tasks.failed import preview_retry, retry_failed_jobs
     from tasks.selection import Selection
@@ -81,12 +84,16 @@ def _retry_failed(rate: float | None, *, yes: bool, as_json: bool, **filters: An
     def count(number: int) -> None:
         nonlocal taken
         taken += number
+        result["retried"] = taken
         bar.advance(task, number)
+
+    chosen = {name: str(value) for name, value in filters.items() if value is not None}
 
     with progress(wanted=not as_json) as bar:
         task = bar.add_task("Taking up again", total=total)
         try:
-            retry_failed_jobs(selection, rate_per_second=rate, on_taken=count)
+            with audited("retry --failed", {**chosen, "per_second": rate}) as result:
+                retry_failed_jobs(selection, rate_per_second=rate, on_taken=count)
         except KeyboardInterrupt:
             raise Stopped(f"Interrupted: {_so_far(taken)}") from None
         except errors.StoreUnavailable as error:

@@ -11,10 +11,12 @@ from celery.result import AsyncResult
 from config.celery_app import app
 from tasks import Webhook, enqueue_webhook
 from tasks.actions import retry_job
+from tasks.audit import Who
+from tasks.store import get_store
 from tests.conftest import eventually
 from tests.integration.test_flower import LOGIN, start_flower
 from worker.sandbox import SandboxControl
-from worker.stack import Stack
+from worker.stack import HOST, Stack
 
 ORDERS = Webhook(id="orders", name="Orders", webhook_url="https://shop.example.com/hook")
 
@@ -47,6 +49,9 @@ def test_a_call_that_is_under_way_is_not_cut_off(sandbox: SandboxControl, app_id
     assert job.wait(10).state == "SUCCESS"
     assert len([one for one in sandbox.webhooks() if one["app_id"] == app_id]) == 1
     assert "has ended (SUCCESS)" in revoke(job.id)
+    *_, noted = [one for one in get_store().audit.actions() if one.on.get("job") == job.id]
+    assert noted.who == Who("unknown", "unknown", "remote control")
+    assert (noted.outcome, noted.result) == ("done", {"state": "STARTED"})
 
 
 def test_what_is_no_job_is_told(sandbox: SandboxControl) -> None:
@@ -71,3 +76,6 @@ def test_flowers_button_cancels_a_job_and_shows_it_if_it_may(
     eventually(lambda: job.refresh().state == "REVOKED")
     eventually(lambda: "REVOKED" in flower.page(f"/task/{job.id}"))
     flower.part.stop()
+    [noted] = [one for one in get_store().audit.actions() if one.on.get("job") == job.id]
+    assert noted.who == Who("alice", HOST, "Flower")
+    assert (noted.action, noted.outcome, noted.result) == ("cancel", "done", {"state": "REVOKED"})

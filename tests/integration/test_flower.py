@@ -217,8 +217,12 @@ def test_an_api_without_a_login_is_refused_on_loopback_too(monkeypatch: pytest.M
         {"auth": "a@example.com", "auth_provider": "flower.views.auth.GithubLoginHandler"},
     ],
 )
-def test_with_a_login_it_listens_anywhere(options: dict[str, Any]) -> None:
-    ours = GuardedFlower(options=of_flower(**options), capp=app, cookie_secret="drawn at random")
+def test_with_a_login_it_listens_anywhere(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Flower prints its settings at its debug level.
+    monkeypatch.setitem(flower.urls.settings, "cookie_secret", "drawn at random")
+    ours = GuardedFlower(options=of_flower(**options), capp=app, **flower.urls.settings)
     assert ours.find_handler(asked("flower.example.com")).handler_class is not ErrorHandler
     assert ours.settings["cookie_secret"] == "drawn at random"
     assert "drawn at random" not in str(flower.urls.settings)
