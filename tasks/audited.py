@@ -13,7 +13,7 @@ from config.settings import get_settings
 from tasks.audit import Who
 from tasks.errors import InvalidInput, StoreUnavailable
 from tasks.store import get_store
-from tasks.webhook import check_app_id, check_webhook_id
+from tasks.fields import check_app_id, check_webhook_id
 
 
 def whoever_runs_this() -> Who:
