@@ -26,6 +26,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive config tasks worker docs
 
 chaos: install  ## break everything, in the long forms, with three seeds; prints a table
 	@$(BIN)/python -m tests.chaos

@@ -51,10 +51,11 @@ class RetryPolicy:
         """
         # 0 is a clock that differs, not an invitation to try without a pause.
         if failure.retry_after:
-            return failure.retry_after + random.uniform(0, min(0.1 * failure.retry_after, 5.0))
+            jitter = random.uniform(0, min(0.1 * failure.retry_after, 5.0))  # nosec B311  # no secret
+            return failure.retry_after + jitter
         if failure.account_wide:
             hold = min(HOLD_SECONDS * 2.0 ** min(holds, 8), HOLD_MAX_SECONDS)
-            return hold * random.uniform(0.8, 1.0)
+            return hold * random.uniform(0.8, 1.0)  # nosec B311  # no secret
         # The exponent is bounded: 2.0 ** 1100 is no float.
         ceiling = self.base_seconds * 2.0 ** min(max(attempts, 1) - 1, 64)
-        return random.uniform(0, min(ceiling, self.max_delay_seconds))
+        return random.uniform(0, min(ceiling, self.max_delay_seconds))  # nosec B311  # no secret

@@ -263,7 +263,7 @@ def read_password(variable: str | None, *, stdin: bool, prompt: bool) -> str | N
     try:
         password = file.read(PASSWORD_BYTES).decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        password = ""
+        password = ""  # nosec B105  # there is none
     if not password:
         raise click.UsageError("--password-stdin: standard input holds no password as UTF-8 text.")
     return password

@@ -121,7 +121,7 @@ def enqueue_webhook(
     )
     if outcome.error is not None:
         raise outcome.error
-    assert outcome.job is not None  # noqa: S101  one of the two is always there
+    assert outcome.job is not None  # nosec B101  # one of the two is always there
     return outcome.job
 
 

@@ -19,7 +19,7 @@ from tasks.store import get_store
 from worker.sandbox import SandboxControl
 
 APPS, WEBHOOKS_EACH = 20, 10
-PASSWORD = "OnlyTheSandboxKnows"  # noqa: S105  it guards nothing
+PASSWORD = "OnlyTheSandboxKnows"  # nosec B105  # it guards nothing
 #: Somebody else made these two before, with another address: conflicts, left as they are.
 TAKEN = (("shop-01", "orders-0"), ("shop-02", "orders-1"))
 #: This app does not exist: failures, after the time that a new app is given.

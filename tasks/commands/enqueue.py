@@ -91,7 +91,7 @@ def enqueue(
     [(job, error, is_new)] = enqueue_webhooks([(app_id, webhook)], **options)
     if error is not None:
         raise error
-    assert job is not None  # noqa: S101  one of the two is always there
+    assert job is not None  # nosec B101  # one of the two is always there
     what = "Accepted" if is_new else "Was there already, and stays as it was"
     return end_of(job, what, wait, as_json=as_json)
 
