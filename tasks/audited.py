@@ -12,8 +12,8 @@ from typing import Any
 from config.settings import get_settings
 from tasks.audit import Who
 from tasks.errors import InvalidInput, StoreUnavailable
-from tasks.store import get_store
 from tasks.fields import check_app_id, check_webhook_id
+from tasks.store import get_store
 
 
 def whoever_runs_this() -> Who:
