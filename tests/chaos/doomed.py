@@ -57,6 +57,21 @@ class Play:
     env: Mapping[str, str]
     drips: bool = False
 
+    def __reduce__(self) -> Any:
+        """Its way to the other process: a webhook's password is not pickled by itself."""
+        fields = [
+            (app_id, webhook.wire(), webhook.password and webhook.password.get_secret_value())
+            for app_id, webhook in self.items
+        ]
+        return _play, (fields, self.together, dict(self.env), self.drips)
+
+
+def _play(fields: Sequence[tuple[str, Mapping[str, Any], str | None]], *rest: Any) -> Play:
+    items = [
+        (app_id, Webhook.parse({**wire, "password": password})) for app_id, wire, password in fields
+    ]
+    return Play(items, *rest)
+
 
 @dataclass
 class Acknowledged:

@@ -43,15 +43,18 @@ class NewJobs:
             job = job_id("default", app_id, webhook.id)
             pipe.hgetall(f"{PREFIX}job:{job}")
             pipe.ttl(f"{PREFIX}job:{job}")
+            pipe.exists(f"{PREFIX}sealed:{job}")
             for name in SETS:
                 pipe.zscore(PREFIX + name, job)
         answers = iter(pipe.execute())
         there, wrong = set[int](), list[str]()
         for number, (app_id, webhook) in enumerate(items):
-            record, ttl = next(answers), next(answers)
+            record, ttl, sealed = next(answers), next(answers), next(answers)
             held = {name for name, score in zip(SETS, answers, strict=False) if score is not None}
             if record:
                 there.add(number)
+            if bool(sealed) != bool(record and webhook.password):
+                wrong.append(f"its password is half-written: {app_id} {webhook.id}")
             problems = self._problems(record, ttl, held, app_id, webhook)
             wrong += [f"{words}: {app_id} {webhook.id} {record} {held}" for words in problems]
         return there, wrong
@@ -61,7 +64,7 @@ class NewJobs:
     ) -> list[str]:
         if not record:
             return ["in a set without a record"] if held else []
-        wanted = self.fields | ({"password"} if webhook.password else set())
+        wanted = self.fields | ({"mark"} if webhook.password else set())
         wanted |= {"priority"} & set(record)  # of bulk jobs alone
         if set(record) != wanted:
             return [f"half-written, {sorted(wanted ^ set(record))}"]
@@ -87,7 +90,8 @@ class NewJobs:
         names = {str(key) for key in self._client.scan_iter(f"{PREFIX}*", count=1_000)}
         records = {name for name in names if name.startswith(f"{PREFIX}job:")}
         lines = {name for name in names if name.startswith(f"{PREFIX}ready:")}  # an order of these
-        strange = names - records - lines - {PREFIX + name for name in SETS}
+        sealed = {name for name in names if name.startswith(f"{PREFIX}sealed:")}
+        strange = names - records - lines - sealed - {PREFIX + name for name in SETS}
         queue: Any = self._client.lrange(QUEUE, 0, -1)
         sent = [json.loads(message)["headers"]["id"] for message in queue]
         published: Any = self._client.zrange(f"{PREFIX}published", 0, -1)

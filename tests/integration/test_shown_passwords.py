@@ -19,7 +19,7 @@ from config.celery_app import configuration
 from config.settings import SettingsError, load_settings
 from tests.conftest import FAST, eventually
 from tests.integration.commands import REPOSITORY
-from tests.integration.test_beat_and_flower import page, start_flower
+from tests.integration.test_flower import start_flower
 from worker.stack import Part, Stack
 
 #: With all that an URL must encode, so that encoded and other forms differ.
@@ -96,14 +96,16 @@ def test_flower_shows_none_in_its_pages_and_its_log(locked: tuple[Stack, Part]) 
     stack, _ = locked
     stack.env["FLOWER_DEBUG"] = "true"
     stack.env["FLOWER_UNAUTHENTICATED_API"] = "true"
-    flower, port = start_flower(stack)
+    flower = start_flower(stack)
     pages = ("/workers", "/worker/worker@stack", "/broker", "/api/workers?refresh=1")
-    shown = {path: page(port, path) for path in pages}
-    worker = eventually(lambda: re.search("broker_url.*", page(port, "/worker/worker@stack"), re.S))
-    flower.stop()
+    shown = {path: flower.page(path) for path in pages}
+    worker = eventually(
+        lambda: re.search("broker_url.*", flower.page("/worker/worker@stack"), re.S)
+    )
+    flower.part.stop()
     assert "redis://:" in worker[0] and not shows(worker[0])
     assert [path for path, text in shown.items() if shows(text) or not text] == []
-    told = flower.output()
+    told = flower.part.output()
     assert "redis://:**@" in told and "cookie_secret" in told  # at debug level, all it was told
     assert not shows(told)
 
