@@ -34,7 +34,7 @@ class NewJobs:
     def learn(self, app_id: str, webhook: Webhook) -> None:
         """Take this record as the one that shows which fields there are."""
         found: Any = self._client.hkeys(f"{PREFIX}job:{job_id('default', app_id, webhook.id)}")
-        self.fields = frozenset(found) - {"password"}
+        self.fields = frozenset(found) - {"mark"}
 
     def look(self, items: Sequence[tuple[str, Webhook]]) -> tuple[set[int], list[str]]:
         """Which of these have a job, by number; and what is wrong with it."""
