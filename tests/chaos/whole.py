@@ -91,7 +91,8 @@ class NewJobs:
         records = {name for name in names if name.startswith(f"{PREFIX}job:")}
         lines = {name for name in names if name.startswith(f"{PREFIX}ready:")}  # an order of these
         sealed = {name for name in names if name.startswith(f"{PREFIX}sealed:")}
-        strange = names - records - lines - sealed - {PREFIX + name for name in SETS}
+        known = {PREFIX + name for name in (*SETS, "audit")}
+        strange = names - records - lines - sealed - known
         queue: Any = self._client.lrange(QUEUE, 0, -1)
         sent = [json.loads(message)["headers"]["id"] for message in queue]
         published: Any = self._client.zrange(f"{PREFIX}published", 0, -1)
