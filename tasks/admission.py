@@ -35,7 +35,10 @@ def check_record(job: JobRecord, domains: Sequence[str]) -> None:
         RecordRefused: with all that is wrong.
     """
     if problems := dict(_problems(job, domains)):
-        told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        told = "; ".join(
+            problem if problem.startswith("unknown field") else f"{name}: {problem}"
+            for name, problem in problems.items()
+        )
         raise RecordRefused(
             f"Nothing was called for webhook {_shown(job.webhook_id)} of app "
             f"{_shown(job.app_id)}, as no producer may ask for what is in its record: {told}. "

@@ -125,7 +125,7 @@ def check_current(store: JobStore, job: JobRecord, since: float) -> None:
 
 def refuse_if_workers_die(job: JobRecord) -> None:
     """Raise `WorkerCrashed` if the last attempts ended with their workers, and all are spent."""
-    last = [entry["outcome"] for entry in job.history[-LOST_IN_A_ROW:]]
+    last = [entry.get("outcome") for entry in job.history[-LOST_IN_A_ROW:]]
     if last == ["lost"] * LOST_IN_A_ROW and get_policy().is_spent(
         attempts=job.attempts - 1, age=job.age
     ):

@@ -40,7 +40,7 @@ STYLES: Final = {
 }
 # What a terminal would obey instead of showing it.
 _SEQUENCES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 def console() -> Console:
@@ -173,7 +173,7 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
         if name != "id":
             facts.add_row(plain(name), plain(value))
     if record.after and job.state not in ENDED:
-        facts.add_row("Runs after", record.after)
+        facts.add_row("Runs after", plain(record.after))
     if record.more.triggers:
         facts.add_row("Triggers", plain(", ".join(record.more.triggers)))
     if record.more.on_existing != "accept":
@@ -233,9 +233,9 @@ def _history(entries: Iterable[Mapping[str, Any]]) -> Table:
     for entry in entries:
         took = entry.get("ms")
         table.add_row(
-            str(entry.get("attempt", "")),
+            plain(entry.get("attempt")),
             local(entry["at"]) if entry.get("at") else "",
-            "" if took is None else f"{took / 1000:.1f} s",
+            f"{took / 1000:.1f} s" if isinstance(took, int | float) else "",
             plain(entry.get("outcome")),
             plain(entry.get("message")),
         )
@@ -263,10 +263,14 @@ def _outcome(result: Mapping[str, Any]) -> str:
         "absent": "there was no such webhook",
     }.get(str(outcome), "the webhook was created")
     if "changed" in result:
-        what = f"the webhook was there already, and was sent: {', '.join(result['changed'])}"
+        what = f"the webhook was there already, and was sent: {_names(result['changed'])}"
     if "triggers" not in result:
         return what
-    return f"{what}; its triggers: {', '.join(result['triggers']) or 'none'}"
+    return f"{what}; its triggers: {_names(result['triggers']) or 'none'}"
+
+
+def _names(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _instant(instant: float, now: float, *, past: str = "") -> str:
@@ -277,7 +281,10 @@ def _instant(instant: float, now: float, *, past: str = "") -> str:
 
 def local(instant: float) -> str:
     """To the second, with its offset: as `--since` takes it."""
-    return datetime.fromtimestamp(instant).astimezone().isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(instant).astimezone().isoformat(timespec="seconds")
+    except (OverflowError, OSError, TypeError, ValueError):
+        return "?"  # of the history, where it may be anything
 
 
 def _ago(seconds: float) -> str:

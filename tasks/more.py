@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Self, get_args
@@ -12,6 +11,9 @@ from typing import Final, Literal, Self, get_args
 #: the least that will do: 3 those with a password, which an older worker would not find, 2 those
 #: that ask for what one would not do, all others 1.
 VERSION: Final = 3
+
+#: Unix seconds from which on no calendar goes; `lua/prelude.lua` has it, too.
+LATEST: Final = 253_402_300_800.0
 
 #: Whom a job waits for: a person, or nobody.
 Priority = Literal["interactive", "bulk"]
@@ -84,8 +86,8 @@ def instant(text: str | None) -> float | None:
 
 
 def seconds(text: str) -> float:
-    """A finite number of seconds. Raises `ValueError`."""
+    """Unix seconds that a calendar has. Raises `ValueError`."""
     value = float(text)
-    if not math.isfinite(value):
+    if not 0 <= value < LATEST:  # nor NaN
         raise ValueError
     return value

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
-from typing import Any, Literal, ParamSpec
+from typing import Any, Final, Literal, ParamSpec
 
 from celery.exceptions import TaskRevokedError
 
@@ -65,9 +65,17 @@ def error_of(failure: errors.ApiFailure) -> dict[str, Any]:
 def exception_of(job: JobRecord) -> Exception:
     """The exception that a record's error was made of, for those who expect one."""
     error = job.error or {}
-    kind = getattr(errors, str(error.get("class")), errors.ApiFailure)
+    kind = _KINDS.get(str(error.get("class")), errors.ApiFailure)
     failure: Exception = kind(str(error.get("message", "no reason was kept")))
     return failure
+
+
+#: By name; others are of another version, or somebody else wrote them.
+_KINDS: Final = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.ApiFailure)
+}
 
 
 def tell_closed(job: JobRecord, closed: str | None, failure: errors.ApiFailure) -> None:

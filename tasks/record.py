@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from tasks.errors import RecordUnreadable
 from tasks.more import VERSION, More, instant, seconds
+from tasks.states import STATES
 
 log = logging.getLogger("tasks")
 
@@ -117,7 +118,7 @@ class JobRecord:
         """Make a record of the fields of its Redis hash. Raises `RecordUnreadable`."""
         try:
             return cls._read(job_id, fields or {})
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             pass
         raise RecordUnreadable(job_id)
 
@@ -125,6 +126,8 @@ class JobRecord:
     def _read(cls, job_id: str, fields: Mapping[str, str]) -> Self:
         "".join(fields.values()).encode()  # raises ValueError if it was no UTF-8
         int(fields["v"])
+        if fields["state"] not in STATES:
+            raise ValueError("state")
         version = fields["webhook_version"]
         return cls(
             id=job_id,

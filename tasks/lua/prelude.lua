@@ -8,6 +8,8 @@ local VERSION = 3
 -- That of what an older worker would not let wait for its turn.
 local CHAINED = 2
 local HISTORY_LIMIT = 20
+-- Unix seconds from which on no calendar goes.
+local LATEST = 253402300800
 -- Seconds after which an outcome that its worker did not tell is told by another.
 local TELL_AFTER = 15
 
@@ -42,8 +44,9 @@ local function flaw_of(fields)
       return name .. ' is not a number'
     end
   end
-  for _, name in ipairs({'created_at', 'due_at', 'started_at', 'ended_at', 'first_attempt_at'}) do
-    if not string.find(fields[name] or (name == 'created_at' and '' or '0'), '^%-?%d+%.?%d*$') then
+  for _, name in ipairs({'created_at', 'due_at', 'started_at', 'ended_at', 'first_attempt_at', 'expires_at'}) do
+    local text = fields[name] or (name == 'created_at' and '' or '0')
+    if not (string.find(text, '^%d+%.?%d*$') and tonumber(text) < LATEST) then
       return name .. ' is not a time'
     end
   end

@@ -11,20 +11,25 @@ LARGEST: Final = 200_000
 
 #: What breaks parsers, and what an attacker would try.
 TOKENS: Final = (
-    *(b"\x00", b"\r\n", b"\n", b"\xff\xfe"),
-    *(b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc0\x80", b"\x1b[2J"),
-    *(b"\\ud800", b"\\u0000", b"\\u202e", b"%2f"),
-    *(b"%2e%2e", b"../", b"..", b"%00", b"\xe2\x80\xa8"),
-    *(b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-0", b"-1", b"0x10", b"1_0", b"null", b"true"),
-    *(b"9" * 400, b"9" * 5_000, b"1e" + b"9" * 20, b"2147483648", b"9223372036854775808"),
+    *(b"\x00", b"\r\n", b"\n", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc0\x80"),
+    *(
+        b"\x1b[2J",
+        b"\\ud800",
+        b"\\u0000",
+        b"\\u202e",
+        b"\xe2\x80\xa8",
+        b"\xf0\x9f\x92\xa9",
+        b"\xd9\xa3",
+    ),
+    *(b"%2f", b"%2e%2e", b"../", b"..", b"%00", b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-0"),
+    *(b"-1", b"0x10", b"1_0", b"null", b"true", b"2147483648", b"9223372036854775808"),
+    *(b"9" * 400, b"9" * 5_000, b"1e" + b"9" * 20, b"1e300", b"-1e300", b"0.0", b"1" * 20),
     *(b"[", b"]", b"{", b"}", b'"', b",", b":", b";", b"|", b"'", b'""', b"[]", b"{}"),
     *(b"[" * 3_000, b'{"a":' * 3_000, b'[{"":' * 1_000, b'"' + b"\\" * 99),
     *(b"=cmd|' /C calc'!A0", b"@SUM(1)", b"+1", b"\t", b",,,", b"," * 5_000, b'"a\nb"'),
-    *(b"https://127.0.0.1", b"https://[::1]", b"@evil.org"),
-    *(b"__type__", b"__class__", b"{0.__class__}"),
-    *(b"[red]", b"[/]", b"[link=file:///etc/passwd]"),
-    *(b"%s%n", b"$(id)", b"\xf0\x9f\x92\xa9", b"\xd9\xa3"),
-)  # fmt: skip
+    *(b"https://127.0.0.1", b"https://[::1]", b"@evil.org", b"__type__", b"__class__"),
+    *(b"{0.__class__}", b"[red]", b"[/]", b"[link=file:///etc/passwd]", b"%s%n", b"$(id)"),
+)
 
 Change = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
 
