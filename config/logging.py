@@ -81,6 +81,19 @@ def without_secrets(
     return cleaned
 
 
+#: What a terminal would obey: names in records and messages are somebody else's.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _fit_for_a_terminal(
+    _: Any, __: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, str) and _CONTROLS.search(value):
+            event[name] = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], value)
+    return event
+
+
 def configure_logging(settings: Settings) -> None:
     """Send every log record of this process to standard error, in LOG_FORMAT from LOG_LEVEL up."""
     known_secrets.learn(secrets_of(settings))
@@ -98,6 +111,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.format_exc_info,
         _all_without_arguments,
         _all_without_secrets,
+        *(() if as_json else (_fit_for_a_terminal,)),
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -146,7 +146,14 @@ def _unwrapped(value: Any) -> Any:
 
 def _known(item: Mapping[str, Any]) -> WebhookFound:
     known = {name: item[name] for name, kind in _FOUND.items() if type(item.get(name)) is kind}
-    return cast(WebhookFound, known)
+    # Without lone surrogates, which JSON may have, and no other text.
+    return cast(
+        WebhookFound,
+        {
+            name: value.encode(errors="replace").decode() if isinstance(value, str) else value
+            for name, value in known.items()
+        },
+    )
 
 
 def redact(text: str, secrets: Iterable[SecretStr]) -> str:

@@ -231,15 +231,21 @@ def _history(entries: Iterable[Mapping[str, Any]]) -> Table:
     table.add_column("Outcome", overflow="fold")
     table.add_column("What was said", overflow="fold")
     for entry in entries:
-        took = entry.get("ms")
         table.add_row(
             plain(entry.get("attempt")),
             local(entry["at"]) if entry.get("at") else "",
-            f"{took / 1000:.1f} s" if isinstance(took, int | float) else "",
+            _took(entry.get("ms")),
             plain(entry.get("outcome")),
             plain(entry.get("message")),
         )
     return table
+
+
+def _took(milliseconds: object) -> str:
+    """In seconds; of the history, where it may be anything."""
+    if isinstance(milliseconds, int | float) and 0 <= milliseconds < 1e12:
+        return f"{milliseconds / 1000:.1f} s"
+    return ""
 
 
 def _whose(record: JobRecord) -> str:

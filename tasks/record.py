@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,10 @@ def job_id(account: str, app_id: str, webhook_id: str) -> str:
     return str(uuid.uuid5(JOB_NAMESPACE, json.dumps([account, app_id, webhook_id])))
 
 
+#: An escape for half of a pair, without which it stands for no character.
+_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 class Due(NamedTuple):
     """What `take_due` found: (job id, attempts so far) to publish; seconds to the next due job."""
 
@@ -42,7 +47,9 @@ def is_known(fields: Mapping[str, str] | None) -> bool:
     """Whether there is a record, damaged or not, in a layout that this version knows."""
     if fields is None:  # a key that is no hash
         return True
-    return bool(fields) and not (fields.get("v", "").isdigit() and int(fields["v"]) > VERSION)
+    version = re.fullmatch("0*([1-9][0-9]*)", fields.get("v", ""))
+    # As numbers, but of any length.
+    return bool(fields) and not (version and (len(version[1]), version[1]) > (1, str(VERSION)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,4 +258,6 @@ def _json(text: str | None) -> Any:
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError
+    if _HALF.search(text):
+        json.dumps(value, ensure_ascii=False).encode()  # raises ValueError if there is half a pair
     return value

@@ -6,6 +6,7 @@ cases of a run follow from FUZZ_SEED; FUZZ_CASES is how many there are in all ta
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import signal
@@ -127,6 +128,7 @@ def run(name: str, cases: Iterator[Any], attempt: Callable[[Any], object]) -> No
                 break
     if failed:
         raise ExceptionGroup(f"{name}: {len(failed)} kinds of failures", list(failed.values()))
+    gc.collect()
     left = memory()[0] - before
     assert left <= MOST_MEMORY, f"{name}: all cases together leave {left} KiB behind"
 

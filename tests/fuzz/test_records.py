@@ -14,11 +14,11 @@ from typing import Any, Final
 import pytest
 import redis
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from tasks.__main__ import main
 from tasks.admission import check_record
 from tasks.answers import Subject
-from tasks.cometchat import _path
 from tasks.create_webhook import create_webhook, get_policy, refuse_if_workers_die
 from tasks.display import job_page, job_table
 from tasks.errors import ApiUnavailable, RecordRefused, RecordUnreadable, WorkerCrashed
@@ -28,12 +28,14 @@ from tasks.record import JobRecord
 from tasks.repair import find_problems
 from tasks.signals import bug_found
 from tasks.store import get_store
+from tasks.wire import path_of
 from tests.conftest import FAST, use_environment
 from tests.fuzz.harness import SEED, run, share
 from tests.fuzz.mutation import mutations
+from worker import celery_internals  # as in a worker: Celery's copies of tracebacks are lean
 from worker.sentry import report_failed_job
 
-Fields = Mapping[str, str]
+assert celery_internals
 
 WIRE: Final = {
     "id": "orders",
@@ -132,9 +134,9 @@ def look(fields: Mapping[str, bytes]) -> None:
         return
     assert record.webhook_version in (2, None)
     for below in ("", "/triggers"):
-        path = _path(Subject(record.app_id, record.webhook_id, below=below))
+        path = path_of(Subject(record.app_id, record.webhook_id, below=below))
         assert PATH.fullmatch(path), path
-    assert PATH.fullmatch(_path(Subject(record.app_id, record.webhook_id, creating=True)))
+    assert PATH.fullmatch(path_of(Subject(record.app_id, record.webhook_id, creating=True)))
 
 
 def shows(record: JobRecord) -> None:
@@ -229,7 +231,9 @@ def test_any_record_in_redis_is_in_nobodys_way(
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", said.out + said.err)
         for path, asked in api:
             assert PATH.fullmatch(path) and asked == host
-        api.clear()
+        for kept in (api, logs):
+            kept.clear()
 
-    run("records (Redis)", cases(share(0.015)), meet)
+    with capture_logs() as logs:
+        run("records (Redis)", cases(share(0.015)), meet)
     bug_found.disconnect(note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -250,3 +251,12 @@ log.warning("x" * 2_000_000 + "key-4711/+canary")
         assert set(line) == {"event", "level", "timestamp"}
         assert line["event"] == f"a line that could not be searched for secrets ({kind})"
         assert line["level"] == "warning"
+
+
+def test_a_terminal_obeys_nothing_of_what_is_logged() -> None:
+    script = r'log.info("attempt", app="a\x1b[2J\u202eb\x07\ud800", job="1\n2", note="a\r{b}")'
+    _, stderr = output_of(script, LOG_FORMAT="console")
+    assert r"a\x1b[2J\u202eb\x07\ud800" in stderr
+    # Its own colours apart, and one line.
+    assert not set(re.sub(r"\x1b\[[0-9;]*m", "", stderr)) & set("\x1b\x07\r\u202e")
+    assert stderr.count("\n") == 1
