@@ -66,7 +66,9 @@ def test_import_enqueues_every_line_once(run: Run, store: JobStore, tmp_path: Pa
 
 
 def test_import_passes_the_options_on(run: Run, tmp_path: Path) -> None:
-    file = write(tmp_path / "f.csv", "app_id,id,name,webhookURL", "shop,orders,Orders,https://x")
+    file = write(
+        tmp_path / "f.csv", "app_id,id,name,webhookURL", "shop,orders,Orders,https://x.example/"
+    )
 
     assert run("import", file, "--webhook-version", "legacy", "--not-before", "+1h").code == 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from tasks import enqueue_webhook, get_job
 from tasks.store import get_store
@@ -82,10 +83,12 @@ def test_a_fault_of_the_program_is_told_and_retried(
 ) -> None:
     import redis
 
-    # A record that no version of this program writes.
-    job = enqueue_webhook(app_id, orders(), not_before=get_store().clock() + 1)
+    # A record that no version of this program writes: its password is none.
+    asked = orders(username="shop", password="Password1")
+    job = enqueue_webhook(app_id, asked, not_before=get_store().clock() + 1)
+    sealed = Fernet(stack.env["SEALING_KEYS"]).encrypt(b"no password")
     with redis.Redis.from_url(stack.env["REDIS_URL"]) as client:
-        client.hset(f"webhooks:job:{job.id}", "webhook", '{"id": "orders", "name": 7}')
+        client.set(f"webhooks:sealed:{job.id}", sealed)
     job.wait(20)
     assert job.error is not None
     assert job.error["class"] == "WorkerCrashed"

@@ -20,6 +20,7 @@ from tasks.errors import (
     PasswordUnreadable,
     PlanLimit,
     RateLimited,
+    RecordRefused,
     TriggersRefused,
     WebhookConflict,
     WebhookNotFound,
@@ -36,7 +37,7 @@ ALL = [
     if isinstance(kind, type) and issubclass(kind, ApiFailure) and kind is not ApiFailure
 ]
 PERMANENT = [
-    *(Expired, PasswordUnreadable, PlanLimit, TriggersRefused),
+    *(Expired, PasswordUnreadable, PlanLimit, RecordRefused, TriggersRefused),
     *(WebhookConflict, WebhookNotFound, WebhookRejected),
 ]
 ACCOUNT_WIDE = [AccountRejected, AccountUnknown, RateLimited]

@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 
+from config.sealing_keys import new_pair, new_shared_key
 from config.secret_settings import MAX_FILE, URLS, secret_settings, secrets_of
 from config.settings import Settings, SettingsError, load_settings
 from tests.unit.test_settings import DEFAULTS, assert_untold, environment, plain, refusal
 
 CANARY = "canary-in-the-file"
-KEY = Fernet.generate_key().decode()
+PUBLIC, PRIVATE = (half.get_secret_value() for half in new_pair())
+KEYS = {
+    "sealing_keys": new_shared_key().get_secret_value(),
+    "sealing_public_key": PUBLIC,
+    "sealing_private_keys": PRIVATE,
+}
 SECRETS = secret_settings(Settings)
 
 Set = Callable[..., None]
@@ -35,7 +40,7 @@ def value_for(name: str) -> str:
     """A value that the setting takes, with the canary in it."""
     if name in URLS:
         return f"redis://:{CANARY}@127.0.0.1:6379/3"
-    return KEY if "sealing" in name else CANARY
+    return KEYS.get(name, CANARY)
 
 
 def file(text: str | bytes) -> str:
@@ -58,7 +63,7 @@ def test_these_settings_are_secrets() -> None:
     }
 
 
-@pytest.mark.parametrize("name", [one for one in SECRETS if one != "sealing_private_keys"])
+@pytest.mark.parametrize("name", SECRETS)
 class TestEachSecret:
     @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
     def test_is_read_from_its_file(self, environment: Set, name: str, end: str) -> None:
@@ -78,13 +83,13 @@ class TestEachSecret:
     def test_is_known(self, environment: Set, name: str) -> None:
         environment(**{name.upper(): value_for(name)})
         known = {secret.get_secret_value() for secret in secrets_of(load_settings())}
-        assert known & {CANARY, KEY}
+        assert known & {CANARY, value_for(name)}
 
     def test_shows_nothing(self, environment: Set, name: str) -> None:
         environment(**{f"{name.upper()}_FILE": file(value_for(name))})
         settings = load_settings()
         for shown in (repr(settings), str(settings), settings.model_dump_json()):
-            assert CANARY not in shown and KEY not in shown
+            assert CANARY not in shown and value_for(name) not in shown
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(getattr(settings, name))
 
