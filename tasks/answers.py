@@ -42,7 +42,8 @@ _CODES: dict[type[ApiFailure], str] = {
 CLASS_OF_CODE = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+#: What a terminal would obey: controls, line breaks, and marks that turn the direction of text.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 _FULL = (
     re.compile(r"webhook", re.I),
     re.compile(r"\b25\b(?!\s*char)", re.I),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -37,6 +38,8 @@ def announced(headers: Mapping[str, str], *, now: float) -> Announced | None:
         for names in (_LIMIT, _LEFT, _RESET)
     )
     if limit is None or left is None or reset is None or limit <= 0 or left < 0:
+        return None
+    if not max(limit, left, reset) < math.inf:  # more digits than anybody counts
         return None
     sent = date_of(told.get("date"))
     ahead = reset - (now if sent is None else sent)

@@ -43,6 +43,7 @@ class Answer:
 @dataclass
 class _Call:
     until: float
+    room: int  # bytes that may still be read
     sent: bool = False
 
     def left(self) -> float:
@@ -56,7 +57,7 @@ _call: ContextVar[_Call] = ContextVar("call")
 
 
 class _BoundedReader(io.RawIOBase):
-    """A socket's file whose reads end with the call's time."""
+    """A socket's file whose reads end with the call's time, and after as much as it may have."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
         self._sock, self._raw = sock, raw
@@ -68,7 +69,12 @@ class _BoundedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(min(self._idle_seconds, self._call.left()))
-        return self._raw.readinto(buffer)
+        size = self._raw.readinto(buffer)
+        self._call.room -= size or 0
+        if self._call.room < 0:
+            # Trailers or informational answers without an end, of which nobody counts the lines.
+            raise http.client.HTTPException("too large")
+        return size
 
     def close(self) -> None:
         self._raw.close()
@@ -147,6 +153,10 @@ class _BoundedAdapter(HTTPAdapter):
         return manager
 
 
+#: More than anybody's headers have, and less than takes its time.
+HEADER_BYTES = 1_000_000
+
+
 class Transport:
     """A pool of kept-alive connections to one server, for many threads at once.
 
@@ -174,6 +184,8 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._max_answer_bytes = max_answer_bytes
+        # Headers, and chunks so small that what is between them is more than they are.
+        self._room = 4 * max_answer_bytes + HEADER_BYTES
         self._adapter = _BoundedAdapter(pool_connections=4, pool_maxsize=pool_size, max_retries=0)
         with Session() as session:
             found = session.merge_environment_settings(self._base_url, {}, None, True, None)
@@ -200,7 +212,7 @@ class Transport:
         """
         bound = self._connect_timeout + self._read_timeout
         started = time.monotonic()
-        call = _Call(until=started + min(bound, deadline_seconds or bound))
+        call = _Call(started + min(bound, deadline_seconds or bound), self._room)
         _call.set(call)
         try:
             return self._exchange(method, path, headers, body, call)
