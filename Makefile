@@ -1,9 +1,10 @@
 # Everything that a person types here. It needs Python 3.11 or later and make; the rest is installed.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+FUZZ_SEED ?= $(shell date +%s)
 INSTALLED := .venv/installed-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: install demo up test lint chaos mutants bench bench-guest lock clean
+.PHONY: install demo up test lint chaos fuzz mutants bench bench-guest lock clean
 
 install: $(INSTALLED)
 
@@ -30,6 +31,10 @@ lint: install
 
 chaos: install  ## break everything, in the long forms, with three seeds; prints a table
 	@$(BIN)/python -m tests.chaos
+
+fuzz: install  ## 100,000 cases of what strangers may send: messages, records, files, answers, settings
+	@echo "FUZZ_SEED=$(FUZZ_SEED)"
+	@FUZZ_CASES=100000 FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest tests/fuzz
 
 mutants: install  ## a fault in each Lua step, one at a time, and the test that fails of it
 	@$(BIN)/python -m tests.chaos.mutants

@@ -6,6 +6,7 @@ names every bad setting; values are never shown, as they may be secrets.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -55,6 +56,9 @@ class SettingsError(ValueError):
         super().__init__(f"The settings are not right (see .env.example):{lines}")
 
 
+_HALF = re.compile("[\ud800-\udfff]")
+
+
 class Settings(BaseSettings):
     """What the program is told. Times are seconds unless the name says otherwise."""
 
@@ -69,8 +73,12 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _from_file(cls, value: object) -> object:
-        return value.read().get_secret_value() if isinstance(value, SecretFile) else value
+    def _text_of(cls, value: object) -> object:
+        """Of a file, if it is in one. Python lets bytes through that are no UTF-8; no library does."""
+        text = value.read().get_secret_value() if isinstance(value, SecretFile) else value
+        if isinstance(text, str) and _HALF.search(text):
+            raise ValueError("is not UTF-8 text")
+        return text
 
     @classmethod
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[Any, ...]:

@@ -23,6 +23,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if REPORT:
         terminalreporter.section("fuzz")
         for name, report in sorted(REPORT.items()):
-            terminalreporter.line(f"{name:16} {report}")
+            terminalreporter.line(f"{name:18} {report}")
         cases = sum(report.cases for report in REPORT.values())
-        terminalreporter.line(f"{'in all':16} {cases:6} cases")
+        terminalreporter.line(f"{'in all':18} {cases:6} cases")

@@ -10,7 +10,6 @@ import gc
 import hashlib
 import os
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -87,25 +86,25 @@ def watched(name: str, case: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(_kept(name, case))
+        error.add_note(kept(name, case))
         raise
     except Hung:
-        raise AssertionError(f"hung: {_kept(name, case)}") from None
+        raise AssertionError(f"hung: {kept(name, case)}") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     seconds = time.process_time() - seconds
     grown = memory()[1] - before
     report.cases += 1
     report.slowest, report.largest = max(report.slowest, seconds), max(report.largest, grown)
-    assert seconds <= MOST_SECONDS, f"took {seconds:.1f} s: {_kept(name, case)}"
-    assert grown <= MOST_MEMORY, f"needed {grown} KiB: {_kept(name, case)}"
+    assert seconds <= MOST_SECONDS, f"took {seconds:.1f} s: {kept(name, case)}"
+    assert grown <= MOST_MEMORY, f"needed {grown} KiB: {kept(name, case)}"
 
 
 def _hung(*_: object) -> None:
     raise Hung
 
 
-def _kept(name: str, case: Any) -> str:
+def kept(name: str, case: Any) -> str:
     """Where the case is, to be made a test."""
     raw = case if isinstance(case, bytes) else repr(case).encode(errors="backslashreplace")
     path = Path(tempfile.gettempdir()) / f"fuzz-{name}-{hashlib.sha256(raw).hexdigest()[:12]}"
@@ -152,9 +151,3 @@ def explore(
             attempt(case)
 
     each()
-
-
-def tell() -> None:
-    """Print what all targets came to."""
-    for name, report in sorted(REPORT.items()):
-        print(f"  {name:24} {report}", file=sys.stderr)

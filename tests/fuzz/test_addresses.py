@@ -71,7 +71,7 @@ def look(url: str) -> None:
 
 
 def test_any_url_is_refused_or_public() -> None:
-    cases = mutations([url.encode() for url in GOOD], SEED, share(0.2))
+    cases = mutations([url.encode() for url in GOOD], SEED, share(0.16))
     run("addresses", (case.decode(errors="replace") for case in cases), look)
 
 
@@ -116,4 +116,4 @@ PRIVATE: Final = [
 
 
 def test_an_address_in_any_notation_is_public_or_refused() -> None:
-    explore("addresses (spelt)", spelt(), look, share(0.05))
+    explore("addresses (spelt)", spelt(), look, share(0.04))

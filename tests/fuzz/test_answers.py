@@ -189,7 +189,7 @@ def test_any_body_is_understood_or_a_failure() -> None:
 
     bodies = [json.dumps(value).encode() for value in BODIES]
     bodies += [b'{"data": {"id": "a", "id": "b"}}', b'{"data": NaN}', b"<html>\xff</html>", b""]
-    run("answers (bodies)", mutations(bodies, SEED, share(0.2)), read)
+    run("answers (bodies)", mutations(bodies, SEED, share(0.16)), read)
 
 
 NAMES: Final = (
@@ -223,7 +223,7 @@ def test_any_headers_are_a_wait_or_nothing() -> None:
             )
             said(failure)
 
-    explore("answers (headers)", lines, read, share(0.05))
+    explore("answers (headers)", lines, read, share(0.015))
 
 
 def endless(beginning: bytes, part: bytes, most: int = 1 << 30) -> Iterator[bytes]:

@@ -97,7 +97,7 @@ def check(case: tuple[Format, bytes]) -> None:
 def test_any_file_is_read_or_told_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEALING_KEYS", Fernet.generate_key().decode())
     use_environment({})
-    run("imports", cases(share(0.2)), check)
+    run("imports", cases(share(0.16)), check)
 
 
 def test_the_command_ends_with_a_sentence(

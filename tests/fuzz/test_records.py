@@ -151,7 +151,7 @@ def shows(record: JobRecord) -> None:
 
 def test_any_record_is_read_shown_and_kept_in_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     use_environment({})
-    run("records", cases(share(0.2)), look)
+    run("records", cases(share(0.16)), look)
 
 
 @pytest.fixture(name="api")

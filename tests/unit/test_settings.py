@@ -167,6 +167,11 @@ class TestWrongValues:
             if value != "0":
                 assert_untold(value, error)
 
+    @pytest.mark.parametrize("name", DEFAULTS)
+    def test_bytes_that_are_no_text_are_refused(self, environment: Set, name: str) -> None:
+        environment(**{name: "redis+sentinel://:a\udce9b@one/service"})
+        assert f"{name}: is not UTF-8 text" in str(refusal())
+
     @pytest.mark.parametrize("name", NUMBERS)
     @pytest.mark.parametrize("value", ["0", "-1", "many", "nan"])
     def test_numbers_must_be_positive(self, environment: Set, name: str, value: str) -> None:
