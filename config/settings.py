@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _text_of(cls, value: object) -> object:
-        """Of a file, if it is in one. Python lets bytes through that are no UTF-8; no library does."""
+        """Of a file, if it is in one; bytes that are no UTF-8 get as far as this, in Python."""
         text = value.read().get_secret_value() if isinstance(value, SecretFile) else value
         if isinstance(text, str) and _HALF.search(text):
             raise ValueError("is not UTF-8 text")

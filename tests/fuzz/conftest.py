@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.fuzz.harness import REPORT
+
+#: Elsewhere, nobody tells what a process had at most.
+collect_ignore_glob = [] if Path("/proc/self/clear_refs").exists() else ["test_*.py"]
 
 
 @pytest.fixture(autouse=True)

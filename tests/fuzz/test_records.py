@@ -154,6 +154,36 @@ def test_any_record_is_read_shown_and_kept_in_its_path(monkeypatch: pytest.Monke
     run("records", cases(share(0.16)), look)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("v", b"9" * 5_000),
+        ("v", "²".encode()),
+        ("state", "RE\u2028TRY".encode()),
+        ("created_at", b"1e300"),
+        ("created_at", b"-1e12"),
+        ("due_at", b"9" * 400),
+        ("expires_at", b"1700000000000000"),
+        ("app_id", b"ac\x00me"),
+        ("webhook", b'{"id":' * 3_000),
+        ("webhook", b'{"id": "orders", "\\ud800": "x"}'),
+        ("result", b'{"id": "orders", "changed": 7, "triggers": {"a": 1}}'),
+        ("error", b'{"class": "\\ud800", "code": "\\udfff"}'),
+        ("error", b'{"class": "__builtins__", "message": "x"}'),
+        ("error", b'{"class": "TYPE_CHECKING", "message": "x"}'),
+        ("error", b'{"class": "NotConfirmed", "message": "x"}'),
+        ("history", b'{"attempt": 1}\n{"outcome": ["lost"]}\n{"outcome": null}'),
+        ("history", b'{"at": 1e300, "ms": "long", "attempt": "\\u001b[2J"}'),
+        ("history", b'{"at": "soon", "ms": ' + b"9" * 400 + b"}"),
+        ("triggers", b"[" * 3_000),
+        ("after", b"\x1b]0;title\x07"),
+    ],
+)
+def test_what_was_found_once(name: str, value: bytes) -> None:
+    for fields in GOOD:
+        look({**{key: text.encode() for key, text in fields.items()}, name: value})
+
+
 @pytest.fixture(name="api")
 def api_fixture() -> Iterator[list[tuple[str, str]]]:
     """An API that notes the paths and hosts that it is asked for, and knows no webhook."""

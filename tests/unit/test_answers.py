@@ -20,6 +20,7 @@ from tasks.errors import (
     WebhookNotFound,
     WebhookRejected,
 )
+from tasks.rate_headers import announced
 
 ORDERS = {
     "id": "orders",
@@ -237,6 +238,20 @@ def test_odd_json_is_survived() -> None:
     assert parse(b'{"a": NaN, "a": Infinity}') == {"a": float("inf")}
     nested = b'{"error": {"message": "No.", "details": {"id": ' + b"[" * 700 + b"]" * 700 + b"}}}"
     assert failed(400, body=nested).api_message == "No. (id: )"
+
+
+def test_what_a_terminal_would_obey_is_not_repeated() -> None:
+    body = rb'{"error": {"message": "No\u202eoN\u2066 \u001b[2J \ud800."}}'
+    assert failed(400, body=body).api_message == "No oN   [2J  ."
+    [found] = answers.webhooks_in(parse(rb'{"data": {"id": "a", "name": "\ud800"}}')) or []
+    assert found == {"id": "a", "name": "?"}
+
+
+@pytest.mark.parametrize("name", ["Limit", "Remaining", "Reset"])
+def test_a_limit_beyond_all_numbers_is_none(name: str) -> None:
+    headers = {f"X-RateLimit-{one}": "10" for one in ("Limit", "Remaining", "Reset")}
+    assert announced(headers, now=0.0) is not None
+    assert announced({**headers, f"X-RateLimit-{name}": "9" * 400}, now=0.0) is None
 
 
 names = st.sampled_from(["data", "id", "", "error", "code", "message", "details", "success"])
