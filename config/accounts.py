@@ -25,6 +25,7 @@ from config.secrets import Secret
 #: The account whose key and secret are COMETCHAT_KEY and COMETCHAT_SECRET.
 DEFAULT: Final = "default"
 MAX_NAME: Final = 50  # characters
+MAX_TOLD: Final = 20  # problems in one message
 SECRETS: Final = ("key", "secret", "old_key", "old_secret")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -97,7 +98,8 @@ def read_accounts(value: object, *, rate: Any) -> object:
         accounts[name] = found
         problems += [f"{name if _is_name(name) else 'an account'}: {one}" for one in wrong]
     if problems:
-        raise ValueError("; ".join(problems))
+        more = f"; and {len(problems) - MAX_TOLD} more" if len(problems) > MAX_TOLD else ""
+        raise ValueError("; ".join(problems[:MAX_TOLD]) + more)
     return accounts
 
 

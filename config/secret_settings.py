@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: Bytes that a file with a secret has at most; a hundred sealing keys fit.
 MAX_FILE: Final = 65_536
+MAX_SHOWN: Final = 200  # characters of its path
 #: Settings whose value is a URL, of which the password is secret.
 URLS: Final = ("redis_url", "celery_broker_url", "celery_result_backend")
 
@@ -52,7 +53,7 @@ class SecretFile(NamedTuple):
         if not problem and not value:
             problem = "is empty"
         if problem:
-            raise ValueError(f"{self.variable}: the file {self.path!r} {problem}")
+            raise ValueError(f"{self.variable}: the file {self.path[:MAX_SHOWN]!r} {problem}")
         return Secret(value)
 
 

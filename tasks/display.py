@@ -28,6 +28,11 @@ from tasks.verbs import VERBS
 #: Columns of a "terminal" that is a pipe: wide enough for `grep` to find a job on one line.
 PIPE_WIDTH: Final = 2_000
 
+#: Characters of one value; a webhook's triggers have the most.
+LONGEST: Final = 12_000
+#: Attempts; a history that the program wrote has no more.
+MOST_ENTRIES: Final = 20
+
 #: Columns from which on a list shows attempts and times too.
 WIDE: Final = 120
 
@@ -197,7 +202,7 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
     yield facts
     if job.history:
         yield Text()
-        yield _history(job.history)
+        yield _history(job.history[-MOST_ENTRIES:])
 
 
 def job_table(jobs: Iterable[Job], *, width: int) -> Table:
@@ -303,5 +308,5 @@ def _ago(seconds: float) -> str:
 
 def plain(value: object) -> Text:
     """Somebody's words, without what a terminal would obey."""
-    text = "" if value is None else str(value)
+    text = "" if value is None else str(value)[:LONGEST]
     return Text(_CONTROL.sub(" ", _SEQUENCES.sub("", text)))

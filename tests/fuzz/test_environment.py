@@ -12,6 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from config.celery_app import configuration
+from config.sealing_keys import new_pair
 from config.settings import Settings, SettingsError, load_settings
 from tests.fuzz.harness import SEED, run, share
 from tests.fuzz.mutation import mutations
@@ -32,6 +33,10 @@ GOOD: Final[dict[str, tuple[str, ...]]] = {
         '{"us": {"key_env": "PATH", "secret_env": "HOME", "old_key": "a", "old_secret": "b"}}',
         "accounts.json",
     ),
+    "SEALING_PUBLIC_KEY": (new_pair()[0].get_secret_value(),),
+    "SEALING_PRIVATE_KEYS": (new_pair()[1].get_secret_value(),),
+    "COMETCHAT_SECRET_FILE": ("secret",),
+    "REDIS_URL_FILE": ("secret", "/proc/self/mem", "/dev/zero", "/etc"),
     "SEALING_KEYS": (f"{Fernet.generate_key().decode()}, {Fernet.generate_key().decode()}",),
     "WEBHOOK_URL_ALLOW": ("example.com, shop.example.org",),
     "COMETCHAT_RATE_LIMIT": ("500/m", "20/s", "0", "1.5/h"),
@@ -46,7 +51,7 @@ OTHERS: Final = ("1", "0.5", "true", "86400", "https://key@sentry.example/1", "p
 def cases(count: int) -> Iterator[dict[str, str]]:
     """A few variables at a time."""
     chance = random.Random(SEED)
-    names = [name.upper() for name in Settings.model_fields]
+    names = sorted({*(name.upper() for name in Settings.model_fields), *GOOD})
     spoiled = {
         name: mutations([one.encode() for one in GOOD.get(name, OTHERS)], SEED, count)
         for name in names
@@ -87,8 +92,10 @@ def test_any_environment_is_settings_or_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text(CANARY)
     (tmp_path / "accounts.json").write_text('{"eu": {"key": "k", "secret": "s"}}')
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
     all_cases: Any = cases(share(0.05))
     run("environment", all_cases, attempt)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 import redis
+from cryptography.fernet import Fernet
 from rich.console import Console
 from structlog.testing import capture_logs
 
@@ -30,7 +31,7 @@ from tasks.signals import bug_found
 from tasks.store import get_store
 from tasks.wire import path_of
 from tests.conftest import FAST, use_environment
-from tests.fuzz.harness import SEED, run, share
+from tests.fuzz.harness import SEED, run, share, watched
 from tests.fuzz.mutation import mutations
 from worker import celery_internals  # as in a worker: Celery's copies of tracebacks are lean
 from worker.sentry import report_failed_job
@@ -75,6 +76,8 @@ WHOLE: Final[dict[str, str]] = {
     "triggers": '["message_sent"]',
     "expires_at": "4000000000",
 }
+KEY: Final = Fernet.generate_key()
+AUTH: Final = {"webhook": json.dumps({**WIRE, "useBasicAuth": True, "username": "chat"})}
 GOOD: Final[list[dict[str, str]]] = [
     NEW,
     WHOLE,
@@ -82,8 +85,8 @@ GOOD: Final[list[dict[str, str]]] = [
     {**NEW, "v": "2", "action": "update", "webhook": '{"id": "orders", "name": "New"}'},
     {**NEW, "v": "2", "action": "delete", "webhook": '{"id": "orders"}'},
     {**WHOLE, "action": "set_triggers", "webhook": '{"id": "orders"}'},
-    {**NEW, "webhook": json.dumps({**WIRE, "useBasicAuth": True, "username": "chat"}),
-     "password": "gAAAAABl"},
+    {**NEW, **AUTH, "mark": "s1234abcd.0123456789abcdef"},
+    {**WHOLE, **AUTH, "password": Fernet(KEY).encrypt(b"hunter2hunter2").decode()},
 ]  # fmt: skip
 PATH: Final = re.compile(
     r"/apps/[A-Za-z0-9_-]{1,100}/webhooks"
@@ -175,13 +178,16 @@ def test_any_record_is_read_shown_and_kept_in_its_path(monkeypatch: pytest.Monke
         ("history", b'{"attempt": 1}\n{"outcome": ["lost"]}\n{"outcome": null}'),
         ("history", b'{"at": 1e300, "ms": "long", "attempt": "\\u001b[2J"}'),
         ("history", b'{"at": "soon", "ms": ' + b"9" * 400 + b"}"),
+        ("history", b'{"outcome": "lost"}\n' * 9_000),
         ("triggers", b"[" * 3_000),
         ("after", b"\x1b]0;title\x07"),
     ],
 )
 def test_what_was_found_once(name: str, value: bytes) -> None:
     for fields in GOOD:
-        look({**{key: text.encode() for key, text in fields.items()}, name: value})
+        case = {**{key: text.encode() for key, text in fields.items()}, name: value}
+        with watched("records (found)", case):
+            look(case)
 
 
 @pytest.fixture(name="api")
@@ -226,6 +232,7 @@ def test_any_record_in_redis_is_in_nobodys_way(
         {
             **FAST,
             "COMETCHAT_BASE_URL": f"http://{host}",
+            "SEALING_KEYS": KEY.decode(),
             "COMETCHAT_KEY": "k",
             "COMETCHAT_SECRET": "s",
         }
@@ -244,6 +251,8 @@ def test_any_record_in_redis_is_in_nobodys_way(
         job = f"00000000-0000-0000-0000-{next(numbers):012}"
         client.flushdb()
         client.hset(f"webhooks:job:{job}", mapping=dict(fields))
+        if mark := fields.get("mark"):
+            client.set(f"webhooks:sealed:{job}", mark)
         client.zadd("webhooks:index", {job: 1})
         client.zadd("webhooks:published", {job: store.clock() + 60})
         result = create_webhook.apply(args=(job,), task_id=job)

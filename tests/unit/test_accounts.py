@@ -114,3 +114,8 @@ def test_what_is_wrong_is_named_and_not_shown(
         loaded(monkeypatch, accounts)
     assert f"COMETCHAT_ACCOUNTS: {said}" in str(refused.value)
     assert "PASS" not in str(refused.value)
+
+
+def test_of_many_problems_the_first_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="a19: must be an object; and 480 more"):
+        loaded(monkeypatch, {f"a{number}": 1 for number in range(500)})
