@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from config.sealing_keys import new_pair, new_shared_key
-from config.secret_settings import MAX_FILE, URLS, secret_settings, secrets_of
+from config.secret_settings import MAX_FILE, MAX_SHOWN, URLS, secret_settings, secrets_of
 from config.settings import Settings, SettingsError, load_settings
 from tests.unit.test_settings import DEFAULTS, assert_untold, environment, plain, refusal
 
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_read_is_named_not_shown(environment: Set, kind: s
     environment(COMETCHAT_SECRET_FILE=path)
     error = refusal()
     assert error.problems == (
-        f"COMETCHAT_SECRET: COMETCHAT_SECRET_FILE: the file {path!r} {words}",
+        f"COMETCHAT_SECRET: COMETCHAT_SECRET_FILE: the file {path[:MAX_SHOWN]!r} {words}",
     )
     assert_untold(CANARY, error)
 
