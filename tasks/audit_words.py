@@ -10,7 +10,8 @@ import click
 from rich.table import Table
 
 from tasks.audit import Action
-from tasks.display import console, local, plain
+from tasks.display import console
+from tasks.plain import local, plain
 
 
 def show_actions(actions: Iterable[Action], *, limit: int, as_json: bool) -> None:

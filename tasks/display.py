@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import click
@@ -19,6 +17,7 @@ from rich.text import Text
 
 from tasks.failed import Preview
 from tasks.job import Job
+from tasks.plain import ago, local, names, plain, took
 from tasks.record import JobRecord
 from tasks.repair import Problem
 from tasks.states import ENDED
@@ -28,8 +27,6 @@ from tasks.verbs import VERBS
 #: Columns of a "terminal" that is a pipe: wide enough for `grep` to find a job on one line.
 PIPE_WIDTH: Final = 2_000
 
-#: Characters of one value; a webhook's triggers have the most.
-LONGEST: Final = 12_000
 #: Attempts; a history that the program wrote has no more.
 MOST_ENTRIES: Final = 20
 
@@ -43,9 +40,6 @@ STYLES: Final = {
     "STARTED": "bold cyan",
     "REVOKED": "bold magenta",
 }
-# What a terminal would obey instead of showing it.
-_SEQUENCES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 def console() -> Console:
@@ -190,7 +184,7 @@ def job_page(job: Job, *, now: float) -> Iterable[Table | Text]:
     if record.more.expires_at is not None:
         facts.add_row("Wanted until", _instant(record.more.expires_at, now))
     if job.state == "STARTED" and record.started_at:
-        facts.add_row("Running", plain(f"since {_ago(now - record.started_at)} on {record.worker}"))
+        facts.add_row("Running", plain(f"since {ago(now - record.started_at)} on {record.worker}"))
     if record.ended_at is not None:
         facts.add_row("Ended", _instant(record.ended_at, now))
     if job.result:
@@ -239,18 +233,11 @@ def _history(entries: Iterable[Mapping[str, Any]]) -> Table:
         table.add_row(
             plain(entry.get("attempt")),
             local(entry["at"]) if entry.get("at") else "",
-            _took(entry.get("ms")),
+            took(entry.get("ms")),
             plain(entry.get("outcome")),
             plain(entry.get("message")),
         )
     return table
-
-
-def _took(milliseconds: object) -> str:
-    """In seconds; of the history, where it may be anything."""
-    if isinstance(milliseconds, int | float) and 0 <= milliseconds < 1e12:
-        return f"{milliseconds / 1000:.1f} s"
-    return ""
 
 
 def _whose(record: JobRecord) -> str:
@@ -274,39 +261,13 @@ def _outcome(result: Mapping[str, Any]) -> str:
         "absent": "there was no such webhook",
     }.get(str(outcome), "the webhook was created")
     if "changed" in result:
-        what = f"the webhook was there already, and was sent: {_names(result['changed'])}"
+        what = f"the webhook was there already, and was sent: {names(result['changed'])}"
     if "triggers" not in result:
         return what
-    return f"{what}; its triggers: {_names(result['triggers']) or 'none'}"
-
-
-def _names(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{what}; its triggers: {names(result['triggers']) or 'none'}"
 
 
 def _instant(instant: float, now: float, *, past: str = "") -> str:
     if instant > now:
-        return f"{local(instant)} (in {_ago(instant - now)})"
-    return past or f"{local(instant)} ({_ago(now - instant)} ago)"
-
-
-def local(instant: float) -> str:
-    """To the second, with its offset: as `--since` takes it."""
-    try:
-        return datetime.fromtimestamp(instant).astimezone().isoformat(timespec="seconds")
-    except (OverflowError, OSError, TypeError, ValueError):
-        return "?"  # of the history, where it may be anything
-
-
-def _ago(seconds: float) -> str:
-    """A length of time in the unit that fits it."""
-    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def plain(value: object) -> Text:
-    """Somebody's words, without what a terminal would obey."""
-    text = "" if value is None else str(value)[:LONGEST]
-    return Text(_CONTROL.sub(" ", _SEQUENCES.sub("", text)))
+        return f"{local(instant)} (in {ago(instant - now)})"
+    return past or f"{local(instant)} ({ago(now - instant)} ago)"
