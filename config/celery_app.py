@@ -45,9 +45,13 @@ def configuration(settings: Settings) -> dict[str, Any]:
     broker_url, broker_options = settings.broker
     result_backend, backend_options = settings.backend
     redbeat_url, redbeat_options = redbeat(settings.redis_url.get_secret_value())
+    tls = settings.redis_tls.options
     return {
         "broker_url": broker_url,
         "result_backend": result_backend,
+        # Certificates of Redis are verified: the defaults of all three differ.
+        "broker_use_ssl": tls(broker_url) or None,
+        "redis_backend_use_ssl": tls(result_backend) or None,
         "broker_transport_options": {
             **broker_options,
             **redis_options,
@@ -119,6 +123,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "beat_max_loop_interval": 5,
         "redbeat_redis_options": {
             **redbeat_options,
+            **tls(redbeat_url),
             "socket_timeout": 10.0,
             "socket_connect_timeout": 2.0,
         },

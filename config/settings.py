@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.accounts import DEFAULT, Credentials, MissingVariable
+from config.redis_tls import RedisTls
 from config.redis_url import celery_backend, celery_broker
 from config.secret_settings import SecretFile, WithFiles
 from config.values import (
@@ -90,6 +92,10 @@ class Settings(BaseSettings):
     redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
     celery_broker_url: CeleryUrl = None
     celery_result_backend: CeleryUrl = None
+    redis_ca_file: Path | None = None
+    redis_cert_file: Path | None = None
+    redis_key_file: Path | None = None
+    redis_appendfsync: Literal["always"] | None = None
     enqueue_durability: Durability = "memory"
 
     # CometChat's Management API
@@ -134,6 +140,11 @@ class Settings(BaseSettings):
         Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(lower)
     ] = "info"
     log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(lower)] = "auto"
+
+    @property
+    def redis_tls(self) -> RedisTls:
+        """The files for TLS to Redis."""
+        return RedisTls(self.redis_ca_file, self.redis_cert_file, self.redis_key_file)
 
     @property
     def broker(self) -> tuple[str, dict[str, Any]]:
@@ -212,8 +223,13 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: names every setting with a wrong value, without the value.
     """
+    problems: Sequence[tuple[str, str]]
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
+        urls = (settings.redis_url, settings.celery_broker_url, settings.celery_result_backend)
+        problems = settings.redis_tls.problems(*(url.get_secret_value() for url in urls if url))
+        if not problems:
+            return settings
     except ValidationError as error:
         problems = [
             (".".join(map(str, one["loc"][:1])).upper(), one["msg"].removeprefix("Value error, "))

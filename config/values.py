@@ -14,6 +14,7 @@ from redis.connection import parse_url
 
 from config.accounts import Account, read_accounts
 from config.domains import read_domains
+from config.redis_tls import refuse_tls_options
 from config.redis_url import read_sentinels
 from config.sealing_keys import check_sealing_keys
 from config.secrets import Secret
@@ -78,6 +79,7 @@ def _checked_redis_url(url: SecretStr) -> SecretStr:
     parts = _split(url.get_secret_value())
     if not re.match("rediss?://", url.get_secret_value()):
         raise ValueError("must start with redis://, rediss:// or redis+sentinel://")
+    refuse_tls_options(url.get_secret_value())
     try:
         if parts is not None and one:
             parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
@@ -97,6 +99,7 @@ def _checked_celery_url(url: SecretStr | None) -> SecretStr | None:
         _without_password_in_query(text)
         if not all("://" in part and _has_a_port_or_none(part) for part in text.split(";")):
             raise ValueError("is no URL, or one of several is none: percent-encode the password")
+    refuse_tls_options(text)
     return url
 
 

@@ -55,6 +55,10 @@ class StoreUnavailable(WebhookJobError):
     """Redis cannot be reached or refuses writes; nothing was half-done, repeating is harmless."""
 
 
+class StoreRefused(StoreUnavailable):
+    """Redis does not let this process in or do this: a certificate or a user's rights are wrong."""
+
+
 class RecordUnreadable(WebhookJobError):
     """A job's record in Redis is damaged; it was left as it is."""
 

@@ -60,6 +60,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import SecretStr
 
 from config.accounts import DEFAULT
+from config.redis_tls import DEFAULT_TLS, RedisTls
 from config.settings import Durability
 from tasks.audit import Audit
 from tasks.errors import JobNotFound
@@ -102,6 +103,7 @@ class JobStore:
         patience: seconds during which a step that meets no Redis is tried again.
         limits: of the gate that each account's jobs pass.
         accounts: those whose jobs are published from here.
+        tls: whom to trust and who we are, if the URL says that there is TLS.
 
     Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write.
     """
@@ -115,8 +117,9 @@ class JobStore:
         patience: float,
         limits: Limits = Limits(),  # noqa: B008  it is immutable
         accounts: Sequence[str] = (DEFAULT,),
+        tls: RedisTls = DEFAULT_TLS,
     ) -> None:
-        self._connection = Connection(url, prefix=PREFIX, patience=patience)
+        self._connection = Connection(url, prefix=PREFIX, patience=patience, tls=tls)
         self._redis = self._connection.redis
         self._run = self._connection.run
         self._step = self._connection.step
@@ -301,6 +304,10 @@ class JobStore:
         if not job_ids:
             return set()
         return set(map(tuple, self._step("renew", worker, LEASE_SECONDS, SLOW_SECONDS, *job_ids)))
+
+    def try_rights(self) -> None:
+        """Do what only a worker does, to no job. Raises `StoreRefused` if it may not."""
+        self._step("renew", "", LEASE_SECONDS, SLOW_SECONDS)
 
     def finish(
         self,

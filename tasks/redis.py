@@ -16,11 +16,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from config.redis_tls import DEFAULT_TLS, RedisTls
 from config.redis_url import read_sentinels
 from config.settings import Durability
 from tasks.bounded import bound, seconds_left, within
 from tasks.durability import check_fsync, is_confirmed
-from tasks.errors import DurabilityUnavailable, StoreUnavailable
+from tasks.errors import DurabilityUnavailable, StoreRefused, StoreUnavailable
 from tasks.refusals import understand
 from tasks.steps import Steps, StepsMissing
 
@@ -34,7 +35,7 @@ SCAN_COUNT: Final = 250
 STEPS_SECONDS: Final = 3.0
 
 
-def _client(url: str) -> redis.Redis:
+def _client(url: str, tls: RedisTls) -> redis.Redis:
     """A pool of connections to the server, or to whichever server is the primary just now."""
     options: dict[str, Any] = {
         "decode_responses": True,
@@ -49,7 +50,7 @@ def _client(url: str) -> redis.Redis:
     }
     sentinels = read_sentinels(url)
     if sentinels is None:
-        return bound(redis.Redis.from_url(url, **options))
+        return bound(redis.Redis.from_url(url, **options, **tls.options(url)))
     asked: Any = Sentinel(sentinels.hosts, sentinel_kwargs=sentinels.asking())  # type: ignore[no-untyped-call]
     for sentinel in asked.sentinels:
         bound(sentinel)
@@ -65,12 +66,16 @@ class Connection:
         prefix: of all keys; the steps get it as their only key.
         patience: seconds during which what meets no Redis, or one that refuses to write for
             now, is tried again.
+        tls: whom to trust and who we are, if the URL says that there is TLS.
 
-    Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write.
+    Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write, as
+    `StoreRefused` if certificates or rights are why.
     """
 
-    def __init__(self, url: SecretStr, *, prefix: str, patience: float) -> None:
-        self.redis = _client(url.get_secret_value())
+    def __init__(
+        self, url: SecretStr, *, prefix: str, patience: float, tls: RedisTls = DEFAULT_TLS
+    ) -> None:
+        self.redis = _client(url.get_secret_value(), tls)
         self._prefix = prefix
         self._patience = patience
         self._tested: str | None = None
@@ -98,7 +103,7 @@ class Connection:
             again = silent and seconds_left() - pause >= AGAIN_SECONDS
             has_time = again or time.monotonic() + pause < began + patience
             if not (refusal.may_pass and has_time):
-                raise StoreUnavailable(refusal.words)
+                raise (StoreRefused if refusal.is_final else StoreUnavailable)(refusal.words)
             if refusal.is_other_server or silent:
                 # After a fail-over the address may belong to another server.
                 self.redis.connection_pool.disconnect(inuse_connections=False)

@@ -42,11 +42,13 @@ class Refusal(NamedTuple):
     Args:
         words: a sentence or two.
         may_pass: trying again may help.
+        is_final: it helps only when somebody has changed rights, certificates or settings.
         is_other_server: its address may belong to another server now: connect anew.
     """
 
     words: str
     may_pass: bool = False
+    is_final: bool = False
     is_other_server: bool = False
 
 
@@ -56,13 +58,14 @@ def understand(error: redis.RedisError) -> Refusal:
         return Refusal(f"Redis cannot be used just now: {_STEPS}, then repeat.", may_pass=True)
     if isinstance(error, redis.exceptions.NoPermissionError) or _IN_SCRIPT in str(error):
         said = str(error).removeprefix(_IN_SCRIPT).partition(" script: ")[0]
-        return Refusal(f"Redis refuses this: {said.rstrip('.')}. {_RIGHTS}")
+        return Refusal(f"Redis refuses this: {said.rstrip('.')}. {_RIGHTS}", is_final=True)
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError) and (words := _tls_words(cause)):
-            return Refusal(words)
+            return Refusal(words, is_final=True)
     refused = isinstance(error, _REFUSALS) or bool(REFUSES.search(str(error)))
     words = f"Redis cannot be used just now ({_short(error)}). {_REPEAT}"
-    return Refusal(words, refused or isinstance(error, _AWAY), refused)
+    may_pass = refused or isinstance(error, _AWAY)
+    return Refusal(words, may_pass=may_pass, is_other_server=refused)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -33,4 +33,5 @@ def get_store(patience: float = PRODUCER_PATIENCE) -> JobStore:
             },
         ),
         accounts=settings.accounts,
+        tls=settings.redis_tls,
     )

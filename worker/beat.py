@@ -11,6 +11,8 @@ import structlog
 from kombu.exceptions import OperationalError
 from redbeat.schedulers import RedBeatScheduler, acquire_distributed_beat_lock, get_redis
 
+from tasks.refusals import understand
+
 log = structlog.get_logger("beat")
 
 #: Seconds between attempts while Redis is away.
@@ -80,8 +82,9 @@ class PatientScheduler(RedBeatScheduler):
 
     def _wait_after(self, error: Exception) -> None:
         if not self._in_trouble:
-            # Not its words: redis-py's can go on for a page.
-            log.warning("beat waits", problem=type(error).__name__)
+            is_redis = isinstance(error, redis.RedisError)
+            problem = understand(error).words if is_redis else type(error).__name__
+            log.warning("beat waits", problem=problem)
         self._in_trouble = True
         # After a fail-over the address may belong to another server.
         get_redis(self.app).connection_pool.disconnect(inuse_connections=False)

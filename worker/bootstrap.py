@@ -17,7 +17,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from config.celery_app import app
 from config.logging import configure_logging
 from config.settings import SettingsError, get_settings
-from tasks.errors import DurabilityUnavailable, StoreUnavailable
+from tasks.errors import DurabilityUnavailable, StoreRefused, StoreUnavailable
 from tasks.store import get_store
 from worker.dispatcher import Dispatcher
 from worker.memory import bound_arenas, drop_traceback
@@ -69,11 +69,20 @@ def _on_worker_init(**_: Any) -> None:
         _settings.require_credentials()
         # Those who enqueue would learn of it one by one. A Redis that is away may come back.
         with suppress(StoreUnavailable):
+            _check_rights()
             get_store().require(_settings.enqueue_durability)
     except (SettingsError, DurabilityUnavailable) as error:
         _refuse(error)
     start_sentry(_settings)
     signals.task_postrun.connect(drop_traceback)
+
+
+def _check_rights() -> None:
+    """Refuse to start as a Redis user without a worker's rights, or with a wrong certificate."""
+    try:
+        get_store().try_rights()
+    except StoreRefused as error:
+        _refuse(error)
 
 
 @signals.celeryd_after_setup.connect

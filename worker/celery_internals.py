@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import logging
+import ssl
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
 from queue import Empty
 from typing import Any
 
+import kombu.connection
 import kombu.transport
 from billiard import einfo
 from celery.utils.log import get_logger
@@ -18,8 +21,10 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu.transport import redis, virtual
 from kombu.utils import json
+from redis.exceptions import NoPermissionError
 
 from tasks.bounded import TooLarge, no_more_than
+from tasks.refusals import understand
 from worker.messages import log_dropped, problem_with, strip
 
 #: Seconds between attempts to reach a broker that is away. Celery's own grow to 30.
@@ -58,6 +63,12 @@ class QuickConsumer(Consumer):
             interval_max=RECONNECT_MOST,
         )
         return super().ensure_connected(conn)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Say which right is missing, if that is why; Celery would say that the broker is lost."""
+        if isinstance(exc, NoPermissionError):
+            _log.error("%s", understand(exc).words)
+        super().on_connection_error_after_connected(exc)
 
     def create_task_handler(self, *args: Any, **options: Any) -> Any:
         """Let through to Celery what has a message's form."""
@@ -182,6 +193,14 @@ kombu.transport.TRANSPORT_ALIASES.update(
     redis=f"{__name__}:RedisTransport",
     rediss=f"{__name__}:RedisTransport",
     sentinel=f"{__name__}:SentinelTransport",
+)
+
+
+# A connection for which somebody has forgotten the options for TLS would verify nothing. Celery
+# makes one, just to show its URL.
+kombu.connection.CERT_NONE = ssl.CERT_REQUIRED
+logging.getLogger("kombu.connection").addFilter(
+    lambda line: "insecure SSL" not in line.getMessage()
 )
 
 

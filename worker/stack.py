@@ -39,6 +39,11 @@ PR_SET_PDEATHSIG = 1
 #: own free when it comes back, and who connects to it meanwhile cannot meet itself there.
 PORTS = range(20_000, 32_768)
 
+#: If this variable is set, Redis has users with least rights, and TLS (`worker/guarded.py`).
+GUARDED = "STACK_GUARDED"
+#: The Redis user of a person, and of what the stack's own process does.
+OPERATOR = "operator"
+
 #: Seconds that a part may take to start or to end.
 PATIENCE = 30.0
 
@@ -177,13 +182,21 @@ class RedisServer:
         try:
             with socket.create_connection((HOST, self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
 
     def kill(self) -> None:
         """SIGKILL the server; the data stay for `start`."""
         self.part.kill()
+
+    def end(self) -> None:
+        """End the server for good."""
+        self.kill()
+
+    def url_for(self, user: str, port: int | None = None) -> str:
+        """What a process of this kind connects to, or the same by way of another port."""
+        return f"redis://{HOST}:{port or self.port}/0"
 
 
 class Stack:
@@ -224,8 +237,14 @@ class Stack:
 
     def start_redis(self, *options: str) -> RedisServer:
         """Start a Redis server of the stack's own and point every later part to it."""
-        self.redis = RedisServer(self.folder, options=options)
-        self.env["REDIS_URL"] = self.redis.url
+        if self.env.get(GUARDED):
+            from worker.guarded import GuardedRedis
+
+            self.redis = guarded = GuardedRedis(self.folder, options=options)
+            self.env.update(guarded.env)
+        else:
+            self.redis = RedisServer(self.folder, options=options)
+        self.env["REDIS_URL"] = self.redis.url_for(OPERATOR)
         return self.redis
 
     def start_sandbox(self, *options: str) -> str:
@@ -243,7 +262,10 @@ class Stack:
         return self.celery(name, "worker", "-n", f"{name}@stack", *options, **env)
 
     def celery(self, name: str, *arguments: str, **env: str) -> Part:
-        """Start one of Celery's commands on the app."""
+        """Start one of Celery's commands on the app, as the Redis user of its kind."""
+        redis = self.redis
+        if redis is not None and self.env.get("REDIS_URL") == redis.url_for(OPERATOR):
+            env = {"REDIS_URL": redis.url_for(arguments[0]), **env}
         return self.run(name, "-m", "celery", "-A", "worker", *arguments, **env)
 
     def run(self, name: str, *arguments: str, **env: str) -> Part:
@@ -260,5 +282,5 @@ class Stack:
         for part in reversed(self.parts):
             part.stop()
         if self.redis is not None:
-            self.redis.kill()
+            self.redis.end()
         shutil.rmtree(self.folder, ignore_errors=True)
