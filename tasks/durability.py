@@ -26,14 +26,21 @@ ANSWER_SECONDS: Final = 0.3
 #: confirmation that comes within so many seconds of another is none.
 TOO_SOON_SECONDS: Final = 0.3
 
+#: The settings of a server that answers when the append-only file is on its disk.
+_ALWAYS: Final = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+}
 _NEEDS: Final = "ENQUEUE_DURABILITY=fsync needs"
 
 
-def check_fsync(client: Any, probe: str) -> str:
+def check_fsync(client: Any, probe: str, appendfsync: str | None = None) -> str:
     """Find out whether the server can tell that a write is on its disk; takes up to two seconds.
 
     Args:
         probe: how the key begins that is written, and deleted.
+        appendfsync: what is known of this setting, should the server not tell.
 
     Returns:
         The run id of the server if it is one whose WAITAOF passed the test. '' if that is not
@@ -44,7 +51,7 @@ def check_fsync(client: Any, probe: str) -> str:
     """
     if not client.info("persistence").get("aof_enabled"):
         raise DurabilityUnavailable(f"{_NEEDS} Redis's append-only file: set appendonly yes.")
-    settings = _append_settings(client)
+    settings = _append_settings(client, appendfsync)
     if _syncs_always(settings):
         return ""
     try:
@@ -62,16 +69,19 @@ def check_fsync(client: Any, probe: str) -> str:
     if too_soon:
         raise DurabilityUnavailable(
             f"{_NEEDS} a server that confirms what is on its disk; the WAITAOF of this one answers "
-            "before: set appendfsync always."
+            f"before: {_set_always(settings)}."
         )
     return "" if too_soon is None else _run_id(client)
 
 
-def is_confirmed(connection: Any, durability: Durability, tested: str) -> bool | None:
+def is_confirmed(
+    connection: Any, durability: Durability, tested: str, appendfsync: str | None = None
+) -> bool | None:
     """Whether what this very connection wrote gets where it has to, within CONFIRM_SECONDS.
 
     Args:
         tested: what `check_fsync` returned.
+        appendfsync: as it takes it.
 
     Returns:
         None if the server would have to be tested first.
@@ -80,7 +90,7 @@ def is_confirmed(connection: Any, durability: Durability, tested: str) -> bool |
         if durability == "replicas":
             return int(connection.execute_command("WAIT", 1, _limit())) >= 1
         # Asked each time: the server may have other settings by now, or be another one.
-        if _syncs_always(_append_settings(connection)):
+        if _syncs_always(_append_settings(connection, appendfsync)):
             return True
         return _is_on_disk(connection) if _run_id(connection) == tested else None
     except redis.TimeoutError:
@@ -129,14 +139,22 @@ def _is_not_there(error: redis.ResponseError) -> bool:
     return forbidden or "unknown command" in str(error).lower()
 
 
-def _append_settings(client: Any) -> dict[str, str]:
-    """The server's settings of its append-only file; none if it does not tell, as managed ones."""
+def _append_settings(client: Any, appendfsync: str | None) -> dict[str, str]:
+    """The server's settings of its append-only file; if it does not tell, what is known of them."""
     try:
         return dict(client.config_get("*append*"))
     except redis.ResponseError:
-        return {}
+        if appendfsync != "always" or not client.info("persistence").get("aof_enabled"):
+            return {}
+        return _ALWAYS
+
+
+def _set_always(settings: dict[str, str]) -> str:
+    also = (
+        "" if settings else " and, as this Redis user may not ask for it, REDIS_APPENDFSYNC=always"
+    )
+    return f"set appendfsync always{also}"
 
 
 def _syncs_always(settings: dict[str, str]) -> bool:
-    expected = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
-    return expected.items() <= settings.items()
+    return _ALWAYS.items() <= settings.items()

@@ -104,6 +104,7 @@ class JobStore:
         limits: of the gate that each account's jobs pass.
         accounts: those whose jobs are published from here.
         tls: whom to trust and who we are, if the URL says that there is TLS.
+        appendfsync: what is known of this setting of the server, should it not tell.
 
     Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write.
     """
@@ -118,8 +119,11 @@ class JobStore:
         limits: Limits = Limits(),  # noqa: B008  it is immutable
         accounts: Sequence[str] = (DEFAULT,),
         tls: RedisTls = DEFAULT_TLS,
+        appendfsync: str | None = None,
     ) -> None:
-        self._connection = Connection(url, prefix=PREFIX, patience=patience, tls=tls)
+        self._connection = Connection(
+            url, prefix=PREFIX, patience=patience, tls=tls, appendfsync=appendfsync
+        )
         self._redis = self._connection.redis
         self._run = self._connection.run
         self._step = self._connection.step
@@ -305,8 +309,12 @@ class JobStore:
             return set()
         return set(map(tuple, self._step("renew", worker, LEASE_SECONDS, SLOW_SECONDS, *job_ids)))
 
-    def try_rights(self) -> None:
-        """Do what only a worker does, to no job. Raises `StoreRefused` if it may not."""
+    def prepare(self) -> None:
+        """Load the steps, for producers too, and run one that only a worker does, for no job.
+
+        Raises `StoreRefused` if this process has not the rights of a worker.
+        """
+        self._connection.load_steps()
         self._step("renew", "", LEASE_SECONDS, SLOW_SECONDS)
 
     def finish(

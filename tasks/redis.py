@@ -67,17 +67,25 @@ class Connection:
         patience: seconds during which what meets no Redis, or one that refuses to write for
             now, is tried again.
         tls: whom to trust and who we are, if the URL says that there is TLS.
+        appendfsync: what is known of this setting of the server, should it not tell.
 
     Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write, as
     `StoreRefused` if certificates or rights are why.
     """
 
     def __init__(
-        self, url: SecretStr, *, prefix: str, patience: float, tls: RedisTls = DEFAULT_TLS
+        self,
+        url: SecretStr,
+        *,
+        prefix: str,
+        patience: float,
+        tls: RedisTls = DEFAULT_TLS,
+        appendfsync: str | None = None,
     ) -> None:
         self.redis = _client(url.get_secret_value(), tls)
         self._prefix = prefix
         self._patience = patience
+        self._appendfsync = appendfsync
         self._tested: str | None = None
         self._steps = Steps(prefix)
 
@@ -110,6 +118,10 @@ class Connection:
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
 
+    def load_steps(self) -> None:
+        """Load all Lua steps, for this process and those that may not."""
+        self.run(self._steps.load, self.redis)
+
     def step(self, name: str, *args: str | float) -> Any:
         """Run one Lua step."""
         return self.run(self._steps.run, self.redis, name, args)
@@ -131,7 +143,7 @@ class Connection:
             pool: Any = self.redis
             with closing(pool.client()) as one:
                 answers = [self._steps.run(one, name, tuple(args)) for args in calls]
-                return answers, is_confirmed(one, durability, tested)
+                return answers, is_confirmed(one, durability, tested, self._appendfsync)
 
         answers, confirmed = self.run(run_all, tested)
         if confirmed is None:  # the server has other settings by now, or is another one
@@ -150,7 +162,8 @@ class Connection:
         if durability != "fsync":
             return ""
         if self._tested is None:
-            self._tested = self.run(check_fsync, self.redis, self._prefix + "probe")
+            probe = self._prefix + "probe"
+            self._tested = self.run(check_fsync, self.redis, probe, self._appendfsync)
         return self._tested
 
     def _test_again(self, tested: str) -> str:

@@ -23,6 +23,8 @@ _REFUSALS: Final = (
 )
 _AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
 _IN_SCRIPT: Final = "ACL failure in script: "
+#: What redis-py and the server put around the words.
+_AROUND: Final = re.compile(rf"^Command # .* of pipeline caused error: |^{_IN_SCRIPT}")
 
 _REPEAT: Final = "Nothing is half-done: check REDIS_URL and the server, then repeat."
 _STEPS: Final = (
@@ -57,7 +59,7 @@ def understand(error: redis.RedisError) -> Refusal:
     if isinstance(error, StepsMissing):
         return Refusal(f"Redis cannot be used just now: {_STEPS}, then repeat.", may_pass=True)
     if isinstance(error, redis.exceptions.NoPermissionError) or _IN_SCRIPT in str(error):
-        said = str(error).removeprefix(_IN_SCRIPT).partition(" script: ")[0]
+        said = _AROUND.sub("", str(error)).partition(" script: ")[0]
         return Refusal(f"Redis refuses this: {said.rstrip('.')}. {_RIGHTS}", is_final=True)
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError) and (words := _tls_words(cause)):

@@ -46,20 +46,18 @@ class Steps:
             return client.evalsha(*call)
         except redis.exceptions.NoScriptError:
             pass
-        self._load(client)
-        return client.evalsha(*call)
+        try:
+            self.load(client)
+        except redis.exceptions.NoPermissionError as error:
+            if "script" not in str(error):  # another right, of which its own words tell
+                raise
+        else:
+            return client.evalsha(*call)
+        raise StepsMissing
 
-    def _load(self, client: Any) -> None:
-        """All or none: whoever finds one of them there may count on the others."""
+    def load(self, client: Any) -> None:
+        """Load all or none: whoever finds one of them there may count on the others."""
         pipe = client.pipeline(transaction=True)
         for text in self._texts.values():
             pipe.script_load(text)
-        try:
-            pipe.execute()
-        except redis.exceptions.NoPermissionError as error:
-            refused = error
-        else:
-            return
-        if "script" not in str(refused):  # another right, of which its own words tell
-            raise refused
-        raise StepsMissing
+        pipe.execute()

@@ -34,4 +34,5 @@ def get_store(patience: float = PRODUCER_PATIENCE) -> JobStore:
         ),
         accounts=settings.accounts,
         tls=settings.redis_tls,
+        appendfsync=settings.redis_appendfsync,
     )

@@ -82,8 +82,9 @@ class PatientScheduler(RedBeatScheduler):
 
     def _wait_after(self, error: Exception) -> None:
         if not self._in_trouble:
-            is_redis = isinstance(error, redis.RedisError)
-            problem = understand(error).words if is_redis else type(error).__name__
+            problem = type(error).__name__
+            if isinstance(error, redis.RedisError):
+                problem = understand(error).words
             log.warning("beat waits", problem=problem)
         self._in_trouble = True
         # After a fail-over the address may belong to another server.

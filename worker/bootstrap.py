@@ -69,7 +69,7 @@ def _on_worker_init(**_: Any) -> None:
         _settings.require_credentials()
         # Those who enqueue would learn of it one by one. A Redis that is away may come back.
         with suppress(StoreUnavailable):
-            _check_rights()
+            _prepare_redis()
             get_store().require(_settings.enqueue_durability)
     except (SettingsError, DurabilityUnavailable) as error:
         _refuse(error)
@@ -77,10 +77,10 @@ def _on_worker_init(**_: Any) -> None:
     signals.task_postrun.connect(drop_traceback)
 
 
-def _check_rights() -> None:
-    """Refuse to start as a Redis user without a worker's rights, or with a wrong certificate."""
+def _prepare_redis() -> None:
+    """Load the steps; refuse to start without a worker's rights, or with a wrong certificate."""
     try:
-        get_store().try_rights()
+        get_store().prepare()
     except StoreRefused as error:
         _refuse(error)
 

