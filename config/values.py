@@ -39,6 +39,12 @@ def _split(url: str) -> SplitResult | None:
         return None
 
 
+def is_loopback(url: str) -> bool:
+    """Whether a URL is of this machine itself, by the look of it."""
+    parts = _split(url)
+    return parts is not None and parts.hostname in LOOPBACK_HOSTS
+
+
 def _checked_base_url(url: str) -> str:
     """Https, or http to this machine alone: key and secret go along with every call."""
     parts = _split(url)
@@ -48,9 +54,7 @@ def _checked_base_url(url: str) -> str:
         raise ValueError("must hold no user or password")
     if "?" in url or "#" in url:
         raise ValueError("must hold no query and no fragment")
-    if parts.scheme != "https" and not (
-        parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
-    ):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
         raise ValueError("must start with https:// (http:// is for loopback only)")
     if not _BASE_URL.fullmatch(url):
         raise ValueError("must hold nothing but a host, a port and a plain path")

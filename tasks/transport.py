@@ -13,11 +13,12 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import urllib3
 from pydantic import SecretStr
@@ -28,6 +29,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError
 from urllib3.util.connection import allowed_gai_family
 
+from config.values import is_loopback
 from tasks.no_answer import NoAnswer, causes_of, no_answer
 
 
@@ -139,16 +141,21 @@ class _BoundedTLSPool(HTTPSConnectionPool):
     ConnectionCls = _BoundedTLSConnection
 
 
+#: Whatever the system's OpenSSL would still speak.
+LEAST_TLS: Final = ssl.TLSVersion.TLSv1_2
+
 _POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _BoundedPool, "https": _BoundedTLSPool}
 
 
 class _BoundedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, **kwargs, ssl_minimum_version=LEAST_TLS)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
-        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        manager: urllib3.ProxyManager = super().proxy_manager_for(
+            proxy, **kwargs, ssl_minimum_version=LEAST_TLS
+        )
         manager.pool_classes_by_scheme = _POOLS
         return manager
 
@@ -161,7 +168,8 @@ class Transport:
     """A pool of kept-alive connections to one server, for many threads at once.
 
     Proxies and certificate authorities are those of the usual variables (HTTPS_PROXY, NO_PROXY,
-    REQUESTS_CA_BUNDLE, ...) at the time of construction.
+    REQUESTS_CA_BUNDLE, ...) at the time of construction. Certificates are always verified, TLS is
+    1.2 or later. What goes to this machine itself goes by no proxy: it would not be encrypted.
 
     Args:
         base_url: the server, with what its paths begin with.
@@ -189,7 +197,8 @@ class Transport:
         self._adapter = _BoundedAdapter(pool_connections=4, pool_maxsize=pool_size, max_retries=0)
         with Session() as session:
             found = session.merge_environment_settings(self._base_url, {}, None, True, None)
-        self._proxies, self._verify = found["proxies"], found["verify"] or True
+        self._proxies = {} if is_loopback(self._base_url) else found["proxies"]
+        self._verify = found["verify"] or True
 
     def close(self) -> None:
         """Close the kept connections; calls under way end on their own."""

@@ -1,4 +1,4 @@
-"""`python -m worker check` and `python -m worker keys new`."""
+"""`python -m worker check`, `python -m worker keys new` and `python -m worker acl`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from config.accounts import DEFAULT
 from config.sealing_keys import new_pair, new_shared_key
 from config.settings import Durability, Settings, SettingsError, get_settings
+from config.values import is_loopback
 from tasks.clients import get_api
 from tasks.errors import (
     ApiFailure,
@@ -22,6 +23,7 @@ from tasks.errors import (
 )
 from tasks.sealing import get_sealer
 from tasks.store import get_store
+from worker.acl import acl
 
 #: No app has this id: asking for its webhooks tries address and credentials, and creates nothing.
 PROBE_APP = "worker-check-probe"
@@ -71,6 +73,9 @@ def new(*, shared: bool) -> None:
     click.echo(f"SEALING_PRIVATE_KEYS={private.get_secret_value()}")
 
 
+main.add_command(acl)
+
+
 def findings() -> Iterator[Finding]:
     """What there is to say, a line each."""
     try:
@@ -109,6 +114,10 @@ def _redis_findings(settings: Settings) -> Iterator[Finding]:
         return
     where = f"the primary is {facts['primary']}, " if facts["primary"] else ""
     yield Finding("ok", "Redis", f"reachable, {where}version {facts['version']}")
+    url = settings.redis_url.get_secret_value()
+    if url.startswith("redis://") and not is_loopback(url):
+        words = "Redis's password and the jobs cross the network in clear: use rediss://"
+        yield Finding("warning", "REDIS_URL", words)
     if facts["maxmemory_policy"] == "noeviction":
         yield Finding("ok", "maxmemory-policy", "noeviction")
     else:

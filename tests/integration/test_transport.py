@@ -190,8 +190,18 @@ def test_no_proxy_is_used_where_the_variables_exempt_the_host(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "api.example")
+    resolve_to(monkeypatch, stage.answering(200, {"data": CREATED}).port)
+    assert create(stage.api("http://api.example")) == CREATED
+
+
+def test_no_proxy_sees_what_is_for_this_machine(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = stage.answering(200, {"data": CREATED})
+    monkeypatch.setenv("http_proxy", proxy.url)
     assert create(stage.api(stage.answering(200, {"data": CREATED}))) == CREATED
+    assert not proxy.requests
 
 
 PROXIES: dict[str, Callable[[Peer], object]] = {
