@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import click
 
 from config.accounts import DEFAULT
+from config.redis_tls import SCHEME as TLS
 from config.sealing_keys import new_pair, new_shared_key
 from config.settings import Durability, Settings, SettingsError, get_settings
 from config.values import is_loopback
@@ -19,6 +20,7 @@ from tasks.errors import (
     AppNotFound,
     DurabilityUnavailable,
     InvalidInput,
+    StoreRefused,
     StoreUnavailable,
 )
 from tasks.sealing import get_sealer
@@ -27,6 +29,9 @@ from worker.acl import acl
 
 #: No app has this id: asking for its webhooks tries address and credentials, and creates nothing.
 PROBE_APP = "worker-check-probe"
+
+#: A server may close such connections without a word, or wait for ever.
+TLS_HINT = " Does it speak TLS at this port, and does it want a client certificate?"
 
 
 class Finding(NamedTuple):
@@ -107,14 +112,15 @@ def _sealing_finding(settings: Settings) -> Finding:
 
 
 def _redis_findings(settings: Settings) -> Iterator[Finding]:
+    url = settings.redis_url.get_secret_value()
     try:
         facts = get_store().server_facts()
     except StoreUnavailable as error:
-        yield Finding("error", "Redis", str(error))
+        hint = "" if isinstance(error, StoreRefused) or not url.startswith(TLS) else TLS_HINT
+        yield Finding("error", "Redis", f"{error}{hint}")
         return
     where = f"the primary is {facts['primary']}, " if facts["primary"] else ""
     yield Finding("ok", "Redis", f"reachable, {where}version {facts['version']}")
-    url = settings.redis_url.get_secret_value()
     if url.startswith("redis://") and not is_loopback(url):
         words = "Redis's password and the jobs cross the network in clear: use rediss://"
         yield Finding("warning", "REDIS_URL", words)
