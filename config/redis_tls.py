@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 SCHEME: Final = "rediss://"
 
@@ -92,5 +92,6 @@ def refuse_tls_options(url: str) -> None:
     """Raise `ValueError` if a URL has options that could weaken TLS."""
     if not url.startswith(("redis", "sentinel")):
         return
-    if any(name.startswith("ssl") for name, _ in parse_qsl(urlsplit(url).query, True)):
+    query = url.partition("?")[2]  # what takes URLs apart may raise a part of the password
+    if any(name.startswith("ssl") for name, _ in parse_qsl(query, keep_blank_values=True)):
         raise ValueError("must have no ssl_ options: use REDIS_CA_FILE and the like")
