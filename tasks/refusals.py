@@ -35,6 +35,10 @@ _RIGHTS: Final = (
     "Use the user that config/redis.acl has for this kind of process, with all of its rights; "
     "ACL LOG on the server tells which command or key it was."
 )
+_LOADING: Final = (
+    "Workers load all scripts when they start, as Redis's user `worker`; others need not: "
+    "start one."
+)
 _CERTIFICATE: Final = "Redis asks for a client certificate: set REDIS_CERT_FILE and REDIS_KEY_FILE."
 
 
@@ -60,7 +64,8 @@ def understand(error: redis.RedisError) -> Refusal:
         return Refusal(f"Redis cannot be used just now: {_STEPS}, then repeat.", may_pass=True)
     if isinstance(error, redis.exceptions.NoPermissionError) or _IN_SCRIPT in str(error):
         said = _AROUND.sub("", str(error)).partition(" script: ")[0]
-        return Refusal(f"Redis refuses this: {said.rstrip('.')}. {_RIGHTS}", is_final=True)
+        to_do = _LOADING if "'script|load'" in said else _RIGHTS
+        return Refusal(f"Redis refuses this: {said.rstrip('.')}. {to_do}", is_final=True)
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError) and (words := _tls_words(cause)):
             return Refusal(words, is_final=True)

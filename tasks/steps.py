@@ -17,6 +17,9 @@ LUA: Final = Path(__file__).parent / "lua"
 #: What is put before every step.
 PRELUDE: Final = ("prelude", "order", "chain", "moves", "gate")
 
+#: Scripts of other programs, which are loaded along: who needs them should not load any, either.
+OTHERS: Final[list[str]] = []
+
 
 class StepsMissing(redis.RedisError):
     """The server does not have this version's steps, and this user may not load them."""
@@ -58,6 +61,6 @@ class Steps:
     def load(self, client: Any) -> None:
         """Load all or none: whoever finds one of them there may count on the others."""
         pipe = client.pipeline(transaction=True)
-        for text in self._texts.values():
+        for text in (*self._texts.values(), *OTHERS):
             pipe.script_load(text)
         pipe.execute()

@@ -21,10 +21,13 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu.transport import redis, virtual
 from kombu.utils import json
+from redbeat.schedulers import LUA_EXTEND_TO_SCRIPT
 from redis.exceptions import NoPermissionError
+from redis.lock import Lock
 
 from tasks.bounded import TooLarge, no_more_than
 from tasks.refusals import understand
+from tasks.steps import OTHERS
 from worker.messages import log_dropped, problem_with, strip
 
 #: Seconds between attempts to reach a broker that is away. Celery's own grow to 30.
@@ -202,6 +205,16 @@ vars(kombu.connection)["CERT_NONE"] = ssl.CERT_REQUIRED
 logging.getLogger("kombu.connection").addFilter(
     lambda line: "insecure SSL" not in line.getMessage()
 )
+
+
+#: What Celery's transport and beat run in Redis as scripts; Flower and `celery inspect`, too.
+OTHER_SCRIPTS = (
+    redis.REFRESH_BINDING,
+    redis.SWEEP_BINDINGS,
+    LUA_EXTEND_TO_SCRIPT,
+    *(Lock.LUA_RELEASE_SCRIPT, Lock.LUA_EXTEND_SCRIPT, Lock.LUA_REACQUIRE_SCRIPT),
+)
+OTHERS[:] = OTHER_SCRIPTS
 
 
 class _WithoutPositions:
