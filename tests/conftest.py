@@ -41,8 +41,8 @@ FAST = {
 
 #: Of Celery's settings, those that depend on where its broker and results are.
 CONNECTING = (
-    *("broker_url", "broker_transport_options"),
-    *("result_backend", "result_backend_transport_options"),
+    *("broker_url", "broker_transport_options", "broker_use_ssl"),
+    *("result_backend", "result_backend_transport_options", "redis_backend_use_ssl"),
 )
 
 

@@ -17,6 +17,8 @@ import sys
 from typing import Any, cast
 
 HOST = "127.0.0.1"
+#: A server closes at once. Clients would take a connection for good that only says that it ends.
+SHUTDOWN_SECONDS = 0.01
 #: Closing a socket with this option sends a reset.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -95,7 +97,9 @@ async def _connect(client: socket.socket, target: int, context: ssl.SSLContext) 
         client.close()
         return
     try:
-        await loop.connect_accepted_socket(lambda: outer, client, ssl=context)
+        await loop.connect_accepted_socket(
+            lambda: outer, client, ssl=context, ssl_shutdown_timeout=SHUTDOWN_SECONDS
+        )
     except (OSError, asyncio.CancelledError):
         inner.close()
         with contextlib.suppress(OSError):
