@@ -8,6 +8,9 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
 
+from pydantic import SecretStr
+
+from tasks.jobs import JobStore
 from worker.acl import acl_file, fresh_passwords
 from worker.certificates import Authority
 from worker.stack import HOST, Part, RedisServer, free_port
@@ -52,10 +55,22 @@ class GuardedRedis(RedisServer):
         }
         self.url = f"{self.url_for('admin')}?{urlencode(named)}"
 
+    @property
+    def public_port(self) -> int:
+        """Where processes of the program connect to."""
+        return self.tls_port
+
     def url_for(self, user: str, port: int | None = None) -> str:
         """A user's REDIS_URL, or the same by way of another port."""
-        password = self._passwords[user].get_secret_value()
-        return f"rediss://{user}:{password}@{HOST}:{port or self.tls_port}/0"
+        return f"rediss://{self._login(user)}@{HOST}:{port or self.public_port}/0"
+
+    def load_steps(self) -> None:
+        """Load the Lua steps, as the first worker does: others may not, and may start before it."""
+        url = SecretStr(f"redis://{self._login('worker')}@{HOST}:{self.port}/0")
+        JobStore(url, pipe_size=1, result_ttl=1, patience=1.0).prepare()
+
+    def _login(self, user: str) -> str:
+        return f"{user}:{self._passwords[user].get_secret_value()}"
 
     def end(self) -> None:
         """End what is in front of the server, too."""

@@ -23,6 +23,9 @@ SETTINGS = {
     "LOG_LEVEL": "info",
 }
 
+#: Set if Redis has users and TLS (STACK_GUARDED).
+TLS_FILES = ("REDIS_CA_FILE", "REDIS_CERT_FILE", "REDIS_KEY_FILE")
+
 
 @click.group()
 def main() -> None:
@@ -53,6 +56,7 @@ def up() -> None:
         for name, address in addresses.items():
             console.print(f"{name:8} {address}")
         variables = ("REDIS_URL", "SEALING_KEYS", "COMETCHAT_BASE_URL", "COMETCHAT_KEY")
+        variables += tuple(name for name in TLS_FILES if os.environ.get(name))
         exports = " ".join(
             f"{name}={os.environ[name]}" for name in (*variables, "COMETCHAT_SECRET")
         )

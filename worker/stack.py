@@ -155,7 +155,10 @@ class Part:
 
 
 class RedisServer:
-    """A Redis-protocol server that can be killed and started again on the same data."""
+    """A Redis-protocol server that can be killed and started again on the same data.
+
+    `url` is for redis-py and may do all.
+    """
 
     def __init__(self, folder: Path, *, options: tuple[str, ...] = ()) -> None:
         self.port = free_port()
@@ -194,9 +197,14 @@ class RedisServer:
         """End the server for good."""
         self.kill()
 
+    @property
+    def public_port(self) -> int:
+        """Where processes of the program connect to."""
+        return self.port
+
     def url_for(self, user: str, port: int | None = None) -> str:
         """What a process of this kind connects to, or the same by way of another port."""
-        return f"redis://{HOST}:{port or self.port}/0"
+        return f"redis://{HOST}:{port or self.public_port}/0"
 
 
 class Stack:
@@ -242,6 +250,7 @@ class Stack:
 
             self.redis = guarded = GuardedRedis(self.folder, options=options)
             self.env.update(guarded.env)
+            guarded.load_steps()
         else:
             self.redis = RedisServer(self.folder, options=options)
         self.env["REDIS_URL"] = self.redis.url_for(OPERATOR)

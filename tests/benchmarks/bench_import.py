@@ -34,7 +34,7 @@ def main() -> bool:
             for number in range(JOBS):
                 line = {"app_id": f"app-{number // 20}", **webhook(number)}
                 lines.write(json.dumps(line) + "\n")
-        client = redis.Redis.from_url(stack.env["REDIS_URL"])
+        client = redis.Redis.from_url(stack.redis.url)
         enqueue_webhook("warm-up", Webhook.parse(webhook(0)))
         seconds: list[float] = []
         most = 0

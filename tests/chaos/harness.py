@@ -24,7 +24,7 @@ from tests.chaos.report import Report
 from tests.chaos.watch import Watch
 from tests.conftest import eventually, use_environment
 from worker.sandbox import SandboxControl
-from worker.stack import Part, Stack
+from worker.stack import GUARDED, Part, RedisServer, Stack
 
 __all__ = ["BATCH", "RECEIPTS", "SETTINGS", "TENTH", "Chaos", "Key", "Ledger"]
 
@@ -95,6 +95,17 @@ class Chaos:
             self.report.problems.append(words)
 
     # --- the parts ---
+
+    def unguarded(self) -> None:
+        """Redis has no users and no TLS in this run, whatever the variable says."""
+        if self.stack.env.pop(GUARDED, None):
+            self.report.notes.append("without Redis users and TLS")
+
+    @property
+    def redis(self) -> RedisServer:
+        """The stack's Redis; its `url` may do all."""
+        assert self.stack.redis is not None
+        return self.stack.redis
 
     def start(self, *redis_options: str, latency: float = 0.005, **settings: str) -> None:
         """Start Redis and the sandbox; this process is their producer."""

@@ -24,7 +24,7 @@ from tests.chaos.keyspace import TIMES
 from tests.chaos.older import Item, OlderVersion
 from tests.conftest import eventually
 from worker.sandbox import SandboxControl
-from worker.stack import Stack
+from worker.stack import GUARDED, Stack
 
 FILE: Final = Path(__file__).parent / "records" / "v1.json"
 
@@ -104,6 +104,7 @@ def make(revision: str) -> OldRecords:
     settings = {**SETTINGS, "RETRY_BASE_SECONDS": "600", "RETRY_MAX_DELAY_SECONDS": "600"}
     # Nobody is told how a job ended: that is left to do, too.
     settings["CELERY_RESULT_BACKEND"] = "redis://127.0.0.1:1/0"
+    settings[GUARDED] = ""  # of which older versions do not know
     with Stack(**settings, PIPE_SIZE=str(PIPE_SIZE), SEALING_KEYS=SEALING_KEY) as stack:
         version = OlderVersion(revision, stack.folder)
         client = redis.Redis.from_url(stack.start_redis().url, decode_responses=True)

@@ -26,7 +26,7 @@ from tasks import Webhook
 from tasks.jobs import PREFIX
 from tasks.record import job_id
 from tests.conftest import use_environment
-from worker.stack import Stack
+from worker.stack import GUARDED, Stack
 
 URL: Final = "https://shop.example.com/hook"
 PASSWORD: Final = "Geheim123"
@@ -130,7 +130,7 @@ class _Ground(Stack):
     """A Redis; nobody runs the jobs."""
 
     def __init__(self) -> None:
-        super().__init__(LOG_LEVEL="critical")
+        super().__init__(LOG_LEVEL="critical", **{GUARDED: ""})
         self.start_redis("--appendonly", "no")
 
 

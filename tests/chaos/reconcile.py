@@ -35,7 +35,7 @@ from tests.chaos.reconcile_oracle import Attempt, Story, judge
 from tests.chaos.reconcile_world import ASKED, PLANS, TRIGGERS, Disturbed, Killed, Plan, World
 from tests.conftest import environment_kept, open_gate, use_environment
 from worker.sandbox import SandboxControl
-from worker.stack import Stack
+from worker.stack import GUARDED, Stack
 
 WORKER: Final = "reconcile@tests"
 
@@ -123,7 +123,7 @@ def _attempt(job_id: str, world: World) -> Attempt:
 @contextmanager
 def ground() -> Iterator[tuple[SandboxControl, CometChat]]:
     """A Redis, a sandbox and a client, without a worker; this process runs the attempts."""
-    with environment_kept(), Stack(LOG_LEVEL="critical") as stack:
+    with environment_kept(), Stack(LOG_LEVEL="critical", **{GUARDED: ""}) as stack:
         stack.start_redis("--appendonly", "no")
         stack.start_sandbox()
         use_environment(stack.env)

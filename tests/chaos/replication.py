@@ -174,6 +174,14 @@ class Group:
         else:
             node.start()
 
+    def url_for(self, user: str, port: int | None = None) -> str:
+        """What any process connects to."""
+        return self.url
+
+    def end(self) -> None:
+        """End all processes."""
+        self.kill()
+
     def kill(self) -> None:
         """End all processes."""
         for node in (*self.sentinels, *self.servers):

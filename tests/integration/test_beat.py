@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from celery import Celery
+from pydantic import SecretStr
 
 from config.celery_app import configuration
-from config.settings import get_settings
+from config.settings import get_settings, load_settings
 from tasks import Webhook, enqueue_webhook
 from tests.conftest import eventually
 from worker.sandbox import SandboxControl
@@ -20,12 +21,13 @@ def orders(number: int = 0) -> Webhook:
     return Webhook(id=f"orders-{number}", name="Orders", webhook_url=URL)
 
 
-def make_due(name: str) -> None:
-    """Let an entry's time have come, as it had run long ago."""
+def make_due(name: str, url: str | None = None) -> None:
+    """Let an entry's time have come, as it had run long ago; `url` may write the schedule."""
     from redbeat import RedBeatSchedulerEntry
 
     app = Celery()
-    app.conf.update(configuration(get_settings()))
+    settings = load_settings(redis_url=SecretStr(url)) if url else get_settings()
+    app.conf.update(configuration(settings))
     entry = RedBeatSchedulerEntry.from_key(f"webhooks:beat:{name}", app=app)
     entry.last_run_at = datetime(2020, 1, 1, tzinfo=UTC)
     entry.save()

@@ -113,7 +113,7 @@ def test_from_signup_to_outcome(guarded: Guarded) -> None:
     assert "webhooks" in guarded.page("/broker")
     guarded.be("admin")
     for name in ("retry_failed", "prune"):
-        make_due(name)
+        make_due(name, guarded.server.url_for("admin"))
         eventually(lambda name=name: count(guarded.worker, f'"event": "{name}"'), 20)
     assert guarded.denied() == []
 

@@ -85,9 +85,9 @@ def clocks(chaos: Chaos) -> None:
         _feed(chaos, chaos.size(60, 300))
         beat = _beat(chaos, name, shift)
         beat.wait_for_line("Acquired lock")
-        with redis.Redis.from_url(chaos.stack.env["REDIS_URL"]) as client:
+        with redis.Redis.from_url(chaos.redis.url) as client:
             client.delete("webhooks:round:tasks.retry_failed")  # the ten minutes are over
-        make_due("retry_failed")
+        make_due("retry_failed", chaos.redis.url_for("admin"))
         chaos.wait_for(lambda: _rounds(workers) == rounds, 30, "what beat asks for")  # noqa: B023
         if chaos.long:
             beat.stop()  # it gives its lock to the next one

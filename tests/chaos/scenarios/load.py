@@ -80,7 +80,7 @@ def outage(chaos: Chaos) -> None:
         workers = [chaos.worker("--concurrency", str(threads), wait=False) for _ in range(2)]
         for worker in workers:
             worker.wait_for_line(" ready.")
-        with Gauges(chaos.stack.redis.url, workers) as gauges:
+        with Gauges(chaos.redis.url, workers) as gauges:
             chaos.feed(chaos.size(2, 32) * threads)  # so that all threads are there
             chaos.drain()
             chaos.mark()
@@ -119,7 +119,7 @@ def cold_start(chaos: Chaos) -> None:
     assert chaos.stack.redis
     chaos.feed(jobs)
     chaos.say(f"{chaos.pending()} jobs wait")
-    with Gauges(chaos.stack.redis.url) as gauges:
+    with Gauges(chaos.redis.url) as gauges:
         chaos.mark()
         began = time.monotonic()
         chaos.worker(wait=False)

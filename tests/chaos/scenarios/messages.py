@@ -25,7 +25,7 @@ UNSEEMLY = ("Traceback", '"level": "error"', '"level": "critical"', "Connection 
 
 @contextmanager
 def _broker(chaos: Chaos) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(chaos.stack.env["REDIS_URL"]) as client:
+    with redis.Redis.from_url(chaos.redis.url) as client:
         yield client
 
 

@@ -69,12 +69,13 @@ class Producers:
 
     def __init__(self, chaos: Chaos) -> None:
         self.chaos = chaos
-        self.client = redis.Redis.from_url(chaos.stack.env["REDIS_URL"], decode_responses=True)
+        self.client = redis.Redis.from_url(chaos.redis.url, decode_responses=True)
+        self.env = {**chaos.stack.env, "REDIS_URL": chaos.redis.url_for("producer")}
         self.jobs = NewJobs(self.client)
         self.hit: Counter[str] = Counter()
         self._started = 0
         # The process that producers are forked from starts now; it takes a second.
-        chaos.require(self.start(Play((), 1, chaos.stack.env)).finish(), "no producer starts")
+        chaos.require(self.start(Play((), 1, self.env)).finish(), "no producer starts")
 
     def items(self, count: int) -> list[tuple[str, Webhook]]:
         """New webhooks, some with a password; from now on they may be there."""
@@ -176,7 +177,7 @@ class Producers:
         self.hit["importing" if 0 < there < count else "before or after importing"] += 1
 
     def _env(self, kind: Kind) -> dict[str, str]:
-        return {**self.chaos.stack.env, **kind.env}
+        return {**self.env, **kind.env}
 
     def _indexed(self) -> int:
         return int(self.client.zcard(f"{PREFIX}index"))

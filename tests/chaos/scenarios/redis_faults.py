@@ -38,7 +38,7 @@ def _server(chaos: Chaos) -> RedisServer:
 @scenario("Redis SIGKILLed and restarted, appendfsync always, ENQUEUE_DURABILITY=fsync")
 def redis_always(chaos: Chaos) -> None:
     """What Redis has answered is on its disk."""
-    chaos.start("--appendfsync", "always", ENQUEUE_DURABILITY="fsync")
+    chaos.start("--appendfsync", "always", ENQUEUE_DURABILITY="fsync", REDIS_APPENDFSYNC="always")
     _kill_and_restart(chaos)
 
 
@@ -175,6 +175,7 @@ def _require_refusals(chaos: Chaos, words: str, seconds: float) -> None:
 @scenario("Redis's address moves to its replica, connections to the old primary stay")
 def redis_moved(chaos: Chaos) -> None:
     """A fail-over as managed services do it, behind one name; the old primary is a replica then."""
+    chaos.unguarded()  # each would have users and certificates of its own
     old = chaos.stack.start_redis()
     new = RedisServer(chaos.stack.folder, options=("--replicaof", f"{HOST} {old.port}"))
     primary, replica = (redis.Redis.from_url(server.url) for server in (old, new))

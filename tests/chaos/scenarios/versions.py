@@ -48,6 +48,7 @@ ELSEWHERE = {
 @scenario("records, messages and passwords of an older version")
 def older_records(chaos: Chaos) -> None:
     """What an older version had left half-done is done, and what it had done stays so."""
+    chaos.unguarded()  # the older version knows of neither
     chaos.start(SEALING_KEYS=SEALING_KEY)
     _run_old_records(chaos)
 
@@ -104,6 +105,7 @@ def _run_old_records(chaos: Chaos) -> None:
 @scenario("the previous commit's workers and producer beside the new ones")
 def older_workers(chaos: Chaos) -> None:
     """Both work on the same jobs, of either's making, while workers of both are killed."""
+    chaos.unguarded()  # the older version knows of neither
     chaos.start(latency=0.05, SEALING_KEYS=SEALING_KEY)
     for revision in REVISIONS[: chaos.size(1, len(REVISIONS))]:
         try:
@@ -167,6 +169,7 @@ def _enqueue_with(chaos: Chaos, version: OlderVersion, count: int) -> set[Key]:
 def newer_records(chaos: Chaos) -> None:
     """More of them than the pipe takes are due first; others run, have failed, were not told."""
     pipe, jobs = 32, chaos.size(100, 2_000)
+    chaos.unguarded()  # this process does what beat's tasks do
     chaos.start(PIPE_SIZE=str(pipe))
     client = _redis(chaos)
     chaos.feed(pipe + 8)
@@ -181,7 +184,7 @@ def newer_records(chaos: Chaos) -> None:
         client.hset(f"{PREFIX}job:{i}", mapping=NEWER)
         client.hdel(f"{PREFIX}job:{i}", *NOT_IN_NEWER)
     newer = {i: client.hgetall(f"{PREFIX}job:{i}") for i in ids}
-    with Gauges(chaos.stack.env["REDIS_URL"]) as gauges:
+    with Gauges(chaos.redis.url) as gauges:
         sent, began = gauges.messages(), time.monotonic()
         chaos.worker()
         chaos.mark()
@@ -220,4 +223,4 @@ def _list() -> None:
 
 
 def _redis(chaos: Chaos) -> Any:
-    return redis.Redis.from_url(chaos.stack.env["REDIS_URL"], decode_responses=True)
+    return redis.Redis.from_url(chaos.redis.url, decode_responses=True)
