@@ -55,11 +55,11 @@ def up() -> None:
     with running() as addresses:
         for name, address in addresses.items():
             console.print(f"{name:8} {address}")
-        variables = ("REDIS_URL", "SEALING_KEYS", "COMETCHAT_BASE_URL", "COMETCHAT_KEY")
-        variables += tuple(name for name in TLS_FILES if os.environ.get(name))
-        exports = " ".join(
-            f"{name}={os.environ[name]}" for name in (*variables, "COMETCHAT_SECRET")
+        variables = (
+            *("REDIS_URL", *(name for name in TLS_FILES if os.environ.get(name))),
+            *("SEALING_KEYS", "COMETCHAT_BASE_URL", "COMETCHAT_KEY", "COMETCHAT_SECRET"),
         )
+        exports = " ".join(f"{name}={os.environ[name]}" for name in variables)
         console.print("\nTry in another terminal:\n", style="bold")
         console.print(f"  export {exports}", soft_wrap=True)
         for line in (
