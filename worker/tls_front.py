@@ -79,7 +79,11 @@ async def serve(listener: socket.socket, target: int, context: ssl.SSLContext) -
     loop = asyncio.get_running_loop()
     under_way = set[asyncio.Task[None]]()
     while True:
-        client, _ = await loop.sock_accept(listener)
+        try:
+            client, _ = await loop.sock_accept(listener)
+        except OSError:  # that client is gone again, or there are too many
+            await asyncio.sleep(0.05)
+            continue
         task = loop.create_task(_connect(client, target, context))
         under_way.add(task)
         task.add_done_callback(under_way.discard)

@@ -28,7 +28,8 @@ def _worker(chaos: Chaos, shift: int) -> Part:
 
 def _beat(chaos: Chaos, name: str, shift: int) -> Part:
     arguments = ("-m", "tests.chaos.shifted_clock", "-A", "worker", "beat")
-    return chaos.stack.run(f"beat-{name}", *arguments, CLOCK_SHIFT_SECONDS=str(shift))
+    env = {"CLOCK_SHIFT_SECONDS": str(shift), "REDIS_URL": chaos.redis.url_for("beat")}
+    return chaos.stack.run(f"beat-{name}", *arguments, **env)
 
 
 def _feed(chaos: Chaos, jobs: int) -> None:
@@ -87,7 +88,7 @@ def clocks(chaos: Chaos) -> None:
         beat.wait_for_line("Acquired lock")
         with redis.Redis.from_url(chaos.redis.url) as client:
             client.delete("webhooks:round:tasks.retry_failed")  # the ten minutes are over
-        make_due("retry_failed", chaos.redis.url_for("admin"))
+        make_due(chaos, "retry_failed")
         chaos.wait_for(lambda: _rounds(workers) == rounds, 30, "what beat asks for")  # noqa: B023
         if chaos.long:
             beat.stop()  # it gives its lock to the next one

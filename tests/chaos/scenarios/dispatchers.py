@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 
 import redis
 from celery import Celery
+from pydantic import SecretStr
 from redbeat.schedulers import RedBeatSchedulerEntry, get_redis
 
 from config.celery_app import configuration
-from config.settings import get_settings
+from config.settings import load_settings
 from tasks.store import get_store
 from tests.chaos.harness import Chaos, Key
 from tests.chaos.registry import scenario
@@ -116,10 +117,12 @@ def leases_hang(chaos: Chaos) -> None:
     chaos.sandbox.wait_for_held(jobs, timeout=30)
     if chaos.long:
         chaos.worker()
-    leases = min(_leases())
+    leases = min(_leases(chaos))
     for _ in _sabotages(chaos, worker, 1, seconds):
-        chaos.require(len(_leases()) == jobs, f"{len(_leases())} of {jobs} leases are left")
-        chaos.require(min(_leases()) > leases, "no lease was renewed by another thread")
+        chaos.require(
+            len(_leases(chaos)) == jobs, f"{len(_leases(chaos))} of {jobs} leases are left"
+        )
+        chaos.require(min(_leases(chaos)) > leases, "no lease was renewed by another thread")
     chaos.sandbox.release()
     chaos.sandbox.faults()
     chaos.drain()
@@ -136,7 +139,7 @@ def beats(chaos: Chaos) -> None:
     appointments = Appointments(chaos, 0.5, seconds)
     pair = [chaos.stack.celery(f"beat{number}", "beat") for number in (1, 2)]
     chaos.wait_for(lambda: _with_lock(pair), 30, "a beat has the lock")
-    make_due("retry_failed")
+    make_due(chaos, "retry_failed")
     chaos.wait_for(lambda: _rounds(worker) == 1, 20, "a round of retry_failed")
     first = _with_lock(pair)[0]
     first.kill()
@@ -145,17 +148,18 @@ def beats(chaos: Chaos) -> None:
         [other] = [beat for beat in pair if beat is not first]
         chaos.wait_for(lambda: _with_lock([other]), 60, "the other beat has the lock")
         # Rounds have ten minutes between them, whoever asks.
-        make_due("retry_failed")
+        make_due(chaos, "retry_failed")
         chaos.wait_for(lambda: "Sending due task" in other.output(), 20, "it sends what is due")
     chaos.drain()
     appointments.judge()
     chaos.require(_rounds(worker) == 1, f"{_rounds(worker)} rounds of retry_failed")
 
 
-def make_due(name: str) -> None:
+def make_due(chaos: Chaos, name: str) -> None:
     """Let the time of one of beat's entries have come, by any beat's clock."""
     app = Celery()
-    app.conf.update(configuration(get_settings()))
+    url = SecretStr(chaos.redis.url_for("admin"))  # no process of the program may write for beat
+    app.conf.update(configuration(load_settings(redis_url=url)))
     entry = RedBeatSchedulerEntry.from_key(f"webhooks:beat:{name}", app=app)
     entry.reschedule(datetime(2020, 1, 1, tzinfo=UTC))
     get_redis(app).zadd(app.redbeat_conf.schedule_key, {entry.key: 0})
@@ -169,6 +173,6 @@ def _rounds(worker: Part) -> int:
     return worker.output().count('"event": "retry_failed"')
 
 
-def _leases() -> list[float]:
-    with redis.Redis.from_url(get_settings().redis_url.get_secret_value()) as client:
+def _leases(chaos: Chaos) -> list[float]:
+    with redis.Redis.from_url(chaos.redis.url) as client:
         return [end for _, end in client.zrange("webhooks:running", 0, -1, withscores=True)]

@@ -23,7 +23,7 @@ from tests.conftest import eventually
 
 #: Room in the pipe for all, and for none; Redis's file synced as production has it, and at once.
 WIDE, NARROW = {"PIPE_SIZE": "100000"}, {"PIPE_SIZE": "1"}
-FSYNC = {**WIDE, "ENQUEUE_DURABILITY": "fsync"}
+FSYNC = {**WIDE, "ENQUEUE_DURABILITY": "fsync", "REDIS_APPENDFSYNC": "always"}
 EVERYSEC, ALWAYS = "everysec", "always"
 
 #: Every so many webhooks, one has a password.
