@@ -33,7 +33,7 @@ class RedisTls(NamedTuple):
 
     def options(self, url: str) -> dict[str, Any]:
         """What redis-py, and so Celery, redbeat and Flower, call this; nothing without TLS."""
-        if not url.startswith(SCHEME):
+        if not _has_tls(url):
             return {}
         files = {
             "ssl_ca_certs": self.ca_file,
@@ -55,7 +55,7 @@ class RedisTls(NamedTuple):
             "REDIS_KEY_FILE": self.key_file,
         }
         given = [name for name, file in files.items() if file is not None]
-        if given and not any(url.startswith(SCHEME) for url in urls):
+        if given and not any(map(_has_tls, urls)):
             return [(name, f"is set, but no URL of Redis begins with {SCHEME}") for name in given]
         context = ssl.create_default_context()
         found: Problems = []
@@ -78,6 +78,10 @@ class RedisTls(NamedTuple):
 DEFAULT_TLS: Final = RedisTls()
 
 
+def _has_tls(url: str) -> bool:
+    return any(part.startswith(SCHEME) for part in url.split(";"))  # Celery takes several
+
+
 def _problem(name: str, what: str, load: Callable[[Path], Any], file: Path) -> Problems:
     try:
         load(file)
@@ -90,8 +94,9 @@ def _problem(name: str, what: str, load: Callable[[Path], Any], file: Path) -> P
 
 def refuse_tls_options(url: str) -> None:
     """Raise `ValueError` if a URL has options that could weaken TLS."""
-    if not url.startswith(("redis", "sentinel")):
-        return
-    query = url.partition("?")[2]  # what takes URLs apart may raise a part of the password
-    if any(name.startswith("ssl") for name, _ in parse_qsl(query, keep_blank_values=True)):
-        raise ValueError("must have no ssl_ options: use REDIS_CA_FILE and the like")
+    for part in url.split(";"):  # Celery takes several
+        if not part.startswith(("redis", "sentinel")):
+            continue
+        query = part.partition("?")[2]  # what takes URLs apart may raise a part of the password
+        if any(name.startswith("ssl") for name, _ in parse_qsl(query, keep_blank_values=True)):
+            raise ValueError("must have no ssl_ options: use REDIS_CA_FILE and the like")

@@ -15,11 +15,14 @@ import requests
 from config.celery_app import app
 from tasks import Webhook, enqueue_webhook
 from tasks.actions import cancel_job, forget_job, list_jobs, retry_job
+from tasks.audited import audited
+from tasks.errors import StoreRefused
 from tasks.repair import find_problems
+from tasks.resealing import Resealing
 from tasks.store import get_store
 from tests.conftest import FAST, environment_kept, eventually, use_environment
 from tests.integration.commands import REPOSITORY
-from tests.integration.test_beat_and_flower import make_due
+from tests.integration.test_beat import make_due
 from worker.__main__ import findings
 from worker.guarded import GuardedRedis
 from worker.stack import GUARDED, HOST, Part, Stack, free_port
@@ -46,7 +49,10 @@ assert delete_webhook(name, "orders").wait(20).effect == "deleted"
 print(job.id)
 """
 
-SHOP = Webhook(id="orders", name="Orders", webhook_url="https://x.example/o")
+OPEN = {"id": "orders", "name": "Orders", "webhook_url": "https://x.example/o"}
+SHOP = Webhook(**OPEN)
+
+SECRET = Webhook(**OPEN, username="shop", password="Hunter2Hunter2")
 
 
 class Guarded:
@@ -121,9 +127,10 @@ def test_from_signup_to_outcome(guarded: Guarded) -> None:
 def test_what_a_person_does(guarded: Guarded) -> None:
     guarded.be("operator")
     assert enqueue_webhook("desk", SHOP).wait(20).state == "SUCCESS"
-    gate = get_store().gate
-    gate.pause("default", reason="rest")
-    gate.resume("default")
+    with audited("rest"):
+        get_store().gate.pause("default", reason="rest")
+        get_store().gate.resume("default")
+    assert next(get_store().audit.actions()).outcome == "done"
     job = enqueue_webhook("later", SHOP, not_before=time.time() + 3600)
     assert cancel_job(job.id).state == "REVOKED"
     assert retry_job(job.id).state in {"PENDING", "STARTED", "SUCCESS"}
@@ -133,6 +140,21 @@ def test_what_a_person_does(guarded: Guarded) -> None:
     assert not list(find_problems(repair=True))
     assert app.control.ping(timeout=5, limit=1)  # as `celery status` does
     assert {one.level for one in findings()} == {"ok"}
+    assert guarded.denied() == []
+
+
+def test_passwords_are_sealed_anew_by_who_may_read_them(guarded: Guarded) -> None:
+    guarded.be("producer")
+    enqueue_webhook("sealed", SECRET, not_before=time.time() + 3600)
+    guarded.be("operator")
+    with pytest.raises(StoreRefused):
+        Resealing().run(lambda _: None)
+    guarded.admin.acl_log_reset()
+    guarded.be("worker")
+    with audited("reseal"):
+        done = Resealing()
+        done.run(lambda _: None)
+    assert done.problem_count == 0
     assert guarded.denied() == []
 
 
