@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,11 +22,11 @@ from tasks import (
 from tasks.errors import StoreRefused
 from tasks.jobs import JobStore
 from tasks.store import get_store
-from tests.conftest import environment_kept, use_environment
-from worker.acl import acl_file, fresh_passwords
-from worker.stack import HOST, RedisServer, Stack
+from tests.integration.users import USERS, Guarded, guarded_fixture, server_fixture
+from worker.stack import HOST
 
-USERS = ("producer", "worker", "beat", "flower", "operator")
+server, guarded = server_fixture, guarded_fixture
+
 ORDER = Webhook(
     id="orders",
     name="Orders",
@@ -37,56 +34,6 @@ ORDER = Webhook(
     username="shop",
     password="Hunter2Hunter2",
 )
-
-
-class Guarded:
-    """A server with the users that are shipped, without TLS: `tests/integration/test_guarded.py`
-    has both."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self._passwords = fresh_passwords()
-        users = folder / f"users-{os.urandom(4).hex()}.acl"
-        users.write_text(acl_file(self._passwords))
-        self.server = RedisServer(folder, options=("--aclfile", str(users), *options))
-        self.admin = self.client("admin")
-
-    def url(self, user: str) -> str:
-        password = self._passwords[user].get_secret_value()
-        return f"redis://{user}:{password}@{HOST}:{self.server.port}/0"
-
-    def client(self, user: str) -> Any:
-        return redis.Redis.from_url(self.url(user), decode_responses=True)
-
-    def be(self, user: str, **settings: str) -> None:
-        """Let this process be one with this user, whose settings these are."""
-        settings = {"ENQUEUE_DURABILITY": "", "REDIS_APPENDFSYNC": "", **settings}
-        use_environment({"REDIS_URL": self.url(user), **settings})
-
-    def denied(self) -> set[tuple[str, str]]:
-        """What was denied since this was asked last: who and what."""
-        told = {(entry["username"], entry["object"]) for entry in self.admin.acl_log()}
-        self.admin.acl_log_reset()
-        return told
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Guarded]:
-    with environment_kept(), Stack() as stack:
-        os.environ["SEALING_KEYS"] = stack.env["SEALING_KEYS"]
-        guarded = Guarded(stack.folder, "--appendfsync", "always")
-        yield guarded
-        guarded.server.end()
-
-
-@pytest.fixture
-def guarded(server: Guarded) -> Guarded:
-    """The same without data, scripts and complaints; a worker has loaded the steps."""
-    server.admin.flushall()
-    server.admin.script_flush()
-    server.be("worker")
-    get_store().prepare()
-    server.denied()
-    return server
 
 
 #: What no process may do, however it tries.
@@ -112,6 +59,9 @@ NOBODY = [
     ("RENAME", "webhooks:job:1", "webhooks:job:2"),
     ("COPY", "webhooks:sealed:1", "webhooks:job:2"),
     ("FUNCTION", "LIST"),
+    ("DEL", "webhooks:audit"),
+    ("XTRIM", "webhooks:audit", "MAXLEN", "0"),
+    ("XDEL", "webhooks:audit", "1-1"),
     ("GET", "others"),
     ("SET", "others", "x"),
     ("LRANGE", "webhooks", "0", "-1"),
@@ -150,23 +100,25 @@ CONTROL = [("PUBLISH", "/0.celery.pidbox", "x")]
 SEE_EVENTS = [("PSUBSCRIBE", "/0.celeryev/*")]
 FORGE_RESULTS = [("SETEX", "celery-task-meta-1", "9", "x"), ("DEL", "celery-task-meta-1")]
 CHANGE_SCHEDULE = [("HSET", "webhooks:beat:prune", "definition", "x")]
+NOTE = [("XADD", "webhooks:audit", "*", "action", "x")]
+SEE_NOTES = [("XRANGE", "webhooks:audit", "-", "+"), ("XREVRANGE", "webhooks:audit", "+", "-")]
 LOAD = [("SCRIPT", "LOAD", "return 1")]
 
 MUST_NOT: dict[str, list[tuple[str, ...]]] = {
     "producer": [
-        *(*READ_SEALED, *LOSE_JOBS, *OPEN_GATE, *TAKE_HINTS, *CONTROL, *SEE_EVENTS),
-        *(*FORGE_RESULTS, *CHANGE_SCHEDULE, *LOAD),
+        *(*READ_SEALED, *LOSE_JOBS, *OPEN_GATE, *TAKE_HINTS, *CONTROL, *SEE_EVENTS, *NOTE),
+        *(*SEE_NOTES, *FORGE_RESULTS, *CHANGE_SCHEDULE, *LOAD),
     ],
-    "worker": [*CHANGE_SCHEDULE],
+    "worker": [*CHANGE_SCHEDULE, *SEE_NOTES],
     "beat": [
         *(*READ_SEALED, *LOSE_JOBS, *OPEN_GATE, *SEE_JOBS, *ADD_JOBS, *TAKE_HINTS, *CONTROL),
-        *(*SEE_EVENTS, *FORGE_RESULTS),
+        *(*SEE_EVENTS, *FORGE_RESULTS, *NOTE, *SEE_NOTES, *LOAD),
     ],
     "flower": [
         *(*READ_SEALED, *LOSE_JOBS, *OPEN_GATE, *SEE_JOBS, *ADD_JOBS, *TAKE_HINTS, *HINT),
-        *(*FORGE_RESULTS, *CHANGE_SCHEDULE),
+        *(*FORGE_RESULTS, *CHANGE_SCHEDULE, *NOTE, *SEE_NOTES, *LOAD),
     ],
-    "operator": [*READ_SEALED, *TAKE_HINTS, *CHANGE_SCHEDULE, *SEE_EVENTS],
+    "operator": [*READ_SEALED, *TAKE_HINTS, *CHANGE_SCHEDULE, *SEE_EVENTS, *LOAD],
 }
 
 
@@ -258,13 +210,13 @@ class TestProducer:
         """The server has them; what is done within them needs the caller's own rights."""
         guarded.be("producer")
         job = enqueue_webhook("shop", ORDER)
-        before = everything(guarded)
+        before = guarded.everything()
         with pytest.raises(
             StoreRefused, match=r"^Redis refuses this: .*config/redis\.acl"
         ) as refused:
             call(get_store(), job.id)
         assert refused.value.__context__ is None
-        assert everything(guarded) == before
+        assert guarded.everything() == before
 
     def test_waits_for_a_worker_that_loads_the_steps(self, guarded: Guarded) -> None:
         guarded.admin.script_flush()
@@ -285,7 +237,3 @@ class TestProducer:
         guarded.be("producer", REDIS_APPENDFSYNC="always")
         assert enqueue_webhook("shop", ORDER, durability="fsync").state == "PENDING"
         guarded.denied()
-
-
-def everything(guarded: Guarded) -> dict[str, str]:
-    return {key: guarded.admin.dump(key) for key in guarded.admin.keys("webhooks:*")}

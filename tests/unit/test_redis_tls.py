@@ -97,6 +97,13 @@ def test_no_option_of_a_url_can_weaken_it(
     assert problem.startswith(f"{name}: must have no ssl_ options")
 
 
+@pytest.mark.parametrize("name", URLS[1:])
+def test_nor_of_one_of_several(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, f"redis://a/0;redis://b/0?x=y;{URL}?ssl_cert_reqs=none")
+    [problem] = problems()
+    assert problem.startswith(f"{name}: must have no ssl_ options")
+
+
 def test_files_that_nobody_uses_are_a_mistake(authority: Authority) -> None:
     [problem] = problems(redis_ca_file=authority.file)
     assert problem == "REDIS_CA_FILE: is set, but no URL of Redis begins with rediss://"
