@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import pickle
+import ssl
 import traceback
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +20,12 @@ from celery.worker.control import Panel
 from kombu.transport.redis import Channel
 from kombu.transport.redis import SentinelTransport as KombusSentinelTransport
 from kombu.transport.redis import Transport as KombusTransport
+from redbeat.schedulers import LUA_EXTEND_TO_SCRIPT
+from redis.lock import Lock
 from structlog.testing import capture_logs
 
 from config.celery_app import QUEUE, app
+from tasks.steps import OTHERS
 from tests.chaos.foreign import message, no_json, no_message
 from worker import celery_internals, control
 from worker.celery_internals import RECONNECT_MOST, QuickConsumer, received_ids
@@ -125,3 +131,25 @@ def test_the_remote_control_has_our_commands() -> None:
     assert Panel.data["revoke"] is control.revoke
     assert Panel.data["terminate"] is control.terminate
     assert "worker.control" in app.conf.include
+
+
+def test_no_connection_of_celerys_goes_unverified(caplog: pytest.LogCaptureFixture) -> None:
+    """Even one whose options for TLS somebody has forgotten; and nobody says that it would."""
+    connection = kombu.Connection("rediss://127.0.0.1:1/0")
+    assert connection.ssl == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    assert "insecure" not in caplog.text
+
+
+def test_the_scripts_that_others_run_are_known() -> None:
+    """Workers load them: no other Redis user may."""
+    lock = Lock(redis.Redis(), "any")
+    assert {lock.lua_release.script, lock.lua_extend.script, lock.lua_reacquire.script} <= {*OTHERS}
+    found = [
+        node.value.value
+        for node in ast.walk(ast.parse(inspect.getsource(kombu.transport.redis)))
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and "redis.call(" in str(node.value.value)
+    ]
+    assert found and {*found} <= {*OTHERS}
+    assert LUA_EXTEND_TO_SCRIPT in OTHERS
