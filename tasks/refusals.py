@@ -22,9 +22,10 @@ _REFUSALS: Final = (
     redis.exceptions.MasterDownError,
 )
 _AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
-_IN_SCRIPT: Final = "ACL failure in script: "
+#: What servers say of a command within a script, 7.0 in the second way.
+_IN_SCRIPT: Final = re.compile("ACL failure in script: |The user executing the script can't ")
 #: What redis-py and the server put around the words.
-_AROUND: Final = re.compile(rf"^Command # .* of pipeline caused error: |^{_IN_SCRIPT}")
+_AROUND: Final = re.compile("^Command # .* of pipeline caused error: |^ACL failure in script: ")
 
 _REPEAT: Final = "Nothing is half-done: check REDIS_URL and the server, then repeat."
 _STEPS: Final = (
@@ -40,6 +41,9 @@ _LOADING: Final = (
     "start one."
 )
 _CERTIFICATE: Final = "Redis asks for a client certificate: set REDIS_CERT_FILE and REDIS_KEY_FILE."
+
+#: A server may close such a connection without a word, or wait for ever.
+TLS_HINT: Final = " Does it speak TLS at this port, and does it want a client certificate?"
 
 
 class Refusal(NamedTuple):
@@ -62,15 +66,18 @@ def understand(error: redis.RedisError) -> Refusal:
     """What an error of redis-py means. No secret is in the words."""
     if isinstance(error, StepsMissing):
         return Refusal(f"Redis cannot be used just now: {_STEPS}, then repeat.", may_pass=True)
-    if isinstance(error, redis.exceptions.NoPermissionError) or _IN_SCRIPT in str(error):
+    if isinstance(error, redis.exceptions.NoPermissionError) or _IN_SCRIPT.search(str(error)):
         said = _AROUND.sub("", str(error)).partition(" script: ")[0]
         to_do = _LOADING if "'script|load'" in said else _RIGHTS
         return Refusal(f"Redis refuses this: {said.rstrip('.')}. {to_do}", is_final=True)
+    hint = ""
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError) and (words := _tls_words(cause)):
-            return Refusal(words, is_final=True)
+        if isinstance(cause, ssl.SSLError):
+            if words := _tls_words(cause):
+                return Refusal(words, is_final=True)
+            hint = TLS_HINT
     refused = isinstance(error, _REFUSALS) or bool(REFUSES.search(str(error)))
-    words = f"Redis cannot be used just now ({_short(error)}). {_REPEAT}"
+    words = f"Redis cannot be used just now ({_short(error)}). {_REPEAT}{hint}"
     may_pass = refused or isinstance(error, _AWAY)
     return Refusal(words, may_pass=may_pass, is_other_server=refused)
 

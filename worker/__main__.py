@@ -23,15 +23,13 @@ from tasks.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from tasks.refusals import TLS_HINT
 from tasks.sealing import get_sealer
 from tasks.store import get_store
 from worker.acl import acl
 
 #: No app has this id: asking for its webhooks tries address and credentials, and creates nothing.
 PROBE_APP = "worker-check-probe"
-
-#: A server may close such connections without a word, or wait for ever.
-TLS_HINT = " Does it speak TLS at this port, and does it want a client certificate?"
 
 
 class Finding(NamedTuple):
@@ -116,7 +114,8 @@ def _redis_findings(settings: Settings) -> Iterator[Finding]:
     try:
         facts = get_store().server_facts()
     except StoreUnavailable as error:
-        hint = "" if isinstance(error, StoreRefused) or not url.startswith(TLS) else TLS_HINT
+        is_told = isinstance(error, StoreRefused) or TLS_HINT in str(error)
+        hint = TLS_HINT if url.startswith(TLS) and not is_told else ""
         yield Finding("error", "Redis", f"{error}{hint}")
         return
     where = f"the primary is {facts['primary']}, " if facts["primary"] else ""

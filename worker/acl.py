@@ -16,6 +16,8 @@ import config
 
 SHIPPED = Path(config.__file__).parent / "redis.acl"
 
+_SINCE_7_2 = re.compile(r"\+client\|setinfo |\+waitaof ")
+
 #: Characters of a password: too many to be guessed, so that a plain hash of it is enough.
 PASSWORD_BYTES = 32
 
@@ -26,13 +28,15 @@ def fresh_passwords() -> dict[str, SecretStr]:
     return {name: SecretStr(secrets.token_urlsafe(PASSWORD_BYTES)) for name in names}
 
 
-def acl_file(passwords: Mapping[str, SecretStr], *, db: int = 0) -> str:
+def acl_file(passwords: Mapping[str, SecretStr], *, db: int = 0, is_old: bool = False) -> str:
     """What a server loads: a line for each user, with the hash of the password if there is one.
 
     `db` is the database that the URLs name: kombu's channels have it in their names.
+    `is_old` is for a server before 7.2, which refuses rights to commands that it lacks.
     """
     lines = (f"user {name} {_login(passwords.get(name))} {rights}" for name, rights in _users())
-    return "".join(line.replace("&/0.", f"&/{db}.") + "\n" for line in lines)
+    text = "".join(line.replace("&/0.", f"&/{db}.") + "\n" for line in lines)
+    return _SINCE_7_2.sub("", text) if is_old else text
 
 
 def _login(password: SecretStr | None) -> str:
@@ -53,7 +57,8 @@ def _users() -> Iterator[tuple[str, str]]:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--db", default=0, show_default=True, help="The database that the URLs name.")
-def acl(file: Path, db: int) -> None:
+@click.option("--old", is_flag=True, help="For a Redis before 7.2.")
+def acl(file: Path, db: int, old: bool) -> None:
     """Write Redis's users with fresh passwords to FILE, and print the passwords, once.
 
     FILE has their hashes, and is what Redis's setting `aclfile` names.
@@ -64,7 +69,7 @@ def acl(file: Path, db: int) -> None:
     except OSError as error:
         raise click.ClickException(f"{file} cannot be made: {error.strerror}") from None
     with os.fdopen(handle, "w") as written:
-        written.write(acl_file(passwords, db=db))
+        written.write(acl_file(passwords, db=db, is_old=old))
     for name, password in passwords.items():
         click.echo(f"{name}:{password.get_secret_value()}")
     click.echo(

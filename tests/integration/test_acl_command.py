@@ -46,6 +46,13 @@ class TestTheCommand:
                 assert redis.Redis.from_url(url).ping()
             server.end()
 
+    def test_leaves_out_what_an_older_server_does_not_know(self, tmp_path: Path) -> None:
+        """Redis 7.0 refuses a file with rights to commands that it lacks."""
+        file = tmp_path / "users.acl"
+        assert self.run(str(file), "--old").returncode == 0
+        text = file.read_text()
+        assert "waitaof" not in text and "setinfo" not in text and "+evalsha" in text
+
     def test_writes_over_no_file(self, tmp_path: Path) -> None:
         file = tmp_path / "users.acl"
         file.write_text("mine")

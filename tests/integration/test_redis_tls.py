@@ -206,18 +206,19 @@ def test_the_check_says_what_is_wrong(fronts: Fronts) -> None:
             (fronts.environment(fronts.start(make(fronts))), f"was refused ({WORDS[what]}")
             for what, make in WRONG.items()
         ),
-        ({**right, "REDIS_CERT_FILE": "", "REDIS_KEY_FILE": ""}, "set REDIS_CERT_FILE and"),
+        ({**right, "REDIS_CERT_FILE": "", "REDIS_KEY_FILE": ""}, "a client certificate"),
         (
             {
                 **right,
                 "REDIS_CERT_FILE": str(foreign.certificate),
                 "REDIS_KEY_FILE": str(foreign.key),
             },
-            "refused the TLS connection (tlsv1 alert unknown ca). Check REDIS_CERT_FILE",
+            # If the server's words came through: it may have closed before they were read.
+            "unknown ca). Check REDIS_CERT_FILE|a client certificate",
         ),
         ({**right, "REDIS_CA_FILE": ""}, "self-signed certificate in certificate chain"),
     ]
     for environment, words in cases:
         use_environment(environment)
         said = [one.words for one in findings() if one.about == "Redis"]
-        assert words in said[0], (environment, said)
+        assert any(some in said[0] for some in words.split("|")), (environment, said)

@@ -9,7 +9,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from tasks.errors import StoreUnavailable
+from tasks.errors import StoreRefused, StoreUnavailable
 from tasks.redis import Connection
 
 #: How Redis 5 and 7 tell that they do not know HELLO, which comes with the password.
@@ -61,3 +61,32 @@ def test_what_will_not_is_told_at_once_without_the_password(words: str) -> None:
         connection(2.0).run(call)
     assert len(calls) == 1
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.exceptions.NoPermissionError("User shop has no permissions to run the 'get' command"),
+        redis.ResponseError(
+            "ACL failure in script: User shop has no permissions to run the 'get' command "
+            "script: abc, on @user_script:1."
+        ),
+        redis.ResponseError(
+            "The user executing the script can't run this command or subcommand script: abc, on "
+            "@user_script:748."
+        ),
+        redis.exceptions.NoPermissionError(
+            "Command # 1 (SETEX key 9 hunter2) of pipeline caused error: No permissions to access "
+            "a key"
+        ),
+    ],
+    ids=["at the top", "in a script", "in a script, 7.0", "in a pipeline"],
+)
+def test_a_missing_right_is_told_at_once(error: Exception) -> None:
+    call, calls = failing(error, error)
+    with pytest.raises(StoreRefused) as caught:
+        connection(2.0).run(call)
+    assert len(calls) == 1
+    told = str(caught.value)
+    assert told.startswith("Redis refuses this: ") and "config/redis.acl" in told
+    assert "abc" not in told and "hunter2" not in told
