@@ -71,7 +71,7 @@ def test_redis_out_of_order(chaos: Chaos, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_call_without_an_attempt(chaos: Chaos, found: Found) -> None:
-    server: Any = SimpleNamespace(part=object(), kill=lambda: None)
+    server: Any = SimpleNamespace(part=object(), end=lambda: None)
     chaos.stack.redis, chaos._remembers = server, server.part
     found.records = {key: record(key, attempt=1) for key in KEYS} | {ONE: record(ONE, attempt=2)}
     chaos.judge()
@@ -82,7 +82,7 @@ def test_a_call_without_an_attempt(chaos: Chaos, found: Found) -> None:
 
 
 def test_a_redis_that_was_killed_may_have_forgotten_attempts(chaos: Chaos, found: Found) -> None:
-    server: Any = SimpleNamespace(part=object(), kill=lambda: None)
+    server: Any = SimpleNamespace(part=object(), end=lambda: None)
     chaos.stack.redis, chaos._remembers = server, None
     chaos.judge()
     assert chaos.report.problems == []
