@@ -4,7 +4,7 @@ BIN := .venv/bin
 FUZZ_SEED ?= $(shell date +%s)
 INSTALLED := .venv/installed-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: install demo up test lint chaos fuzz mutants bench bench-guest lock clean
+.PHONY: install demo up test lint chaos fuzz mutants bench bench-guest lock audit sbom clean
 
 install: $(INSTALLED)
 
@@ -50,6 +50,12 @@ bench-guest: install  ## what the API's bad days cost, each figure with its boun
 lock: install  ## compile the .in files anew
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements-dev.txt requirements-dev.in
+
+audit: install  ## known vulnerabilities of what is locked; fails where they cannot be looked up
+	@$(BIN)/python -m tests.supply_chain audit
+
+sbom: install  ## sbom.cdx.json: what production installs, with hashes and licences (CycloneDX)
+	@$(BIN)/python -m tests.supply_chain sbom
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

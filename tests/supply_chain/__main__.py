@@ -1,0 +1,36 @@
+"""`python -m tests.supply_chain audit` and `sbom`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from tests.supply_chain.audit import audit as run_audit
+from tests.supply_chain.sbom import bill
+
+
+@click.group()
+def main() -> None:
+    """What the program is made of."""
+
+
+@main.command()
+def audit() -> None:
+    """Exit with 0 if no package has a known vulnerability, 1 if one has, 2 if not checked."""
+    code, words = run_audit()
+    click.echo(words, err=code != 0)
+    sys.exit(code)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), default="sbom.cdx.json")
+def sbom(file: Path) -> None:
+    """Write the bill of materials."""
+    file.write_text(bill() + "\n")
+    click.echo(f"Written: {file}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tests.supply_chain")
