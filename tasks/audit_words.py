@@ -45,4 +45,6 @@ def action_table(actions: Iterable[Action]) -> Table:
 
 
 def _words(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in values.items() if value is not None)
+    given = {name: value for name, value in values.items() if value is not None}
+    lists = {n: " ".join(map(str, v)) for n, v in given.items() if isinstance(v, list)}
+    return ", ".join(f"{name}: {value}" for name, value in {**given, **lists}.items())
