@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from uuid import UUID
@@ -30,6 +31,8 @@ LONG: Final = 6
 LEAST: Final = 3
 #: So often one in the other are escapes undone.
 MAX_LAYERS: Final = 3
+#: With more secrets than this, all of a text is left out.
+MAX_FOUND: Final = 10_000
 MAX_DEPTH: Final = 50  # of lists and mappings in each other
 MAX_VALUES: Final = 50_000  # Sentry's largest events have some thousands
 MAX_CHARACTERS: Final = 2**20  # Sentry takes no larger events
@@ -90,8 +93,9 @@ class Scrubber:
             return text
         folded = text.casefold()
         if len(folded) == len(text):  # so that each character is where it was
-            cleaned = _cut(text, self._spans(text, folded))
-            if not self.finds(cleaned.replace(REDACTED, "\0")):
+            spans = list(islice(self._spans(text, folded), MAX_FOUND + 1))
+            cleaned = _cut(text, spans)
+            if len(spans) <= MAX_FOUND and not self.finds(cleaned.replace(REDACTED, "\0")):
                 return cleaned
         return REDACTED
 
@@ -160,7 +164,7 @@ def _views(text: str) -> Iterator[str]:
     yield text
     if "\\" not in text and "%" not in text:
         return
-    left = 4 * MAX_CHARACTERS
+    left = 2 * MAX_CHARACTERS  # or a text made to be slow took seconds
     seen, pending = {text}, [(text, 0)]
     while pending:
         one, layer = pending.pop()

@@ -7,7 +7,7 @@ value, as container platforms mount secrets. One line break at the file's end is
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
+from config.scrub import LONG
 from config.secrets import Secret, passwords_in, secrets_of_others
 
 if TYPE_CHECKING:
@@ -109,17 +110,26 @@ def _is_secret(annotation: Any) -> bool:
 
 def secrets_of(settings: Settings) -> Iterator[SecretStr]:
     """All that must be seen nowhere: secrets, passwords in URLs, what accounts' variables have."""
+    yield from (secret for _, secret in _by_setting(settings))
+    yield from secrets_of_others()
+
+
+def too_short(settings: Settings) -> list[str]:
+    """The settings with a secret that is too short to be found in a text (`config/scrub.py`)."""
+    short = (name for name, one in _by_setting(settings) if len(one.get_secret_value()) < LONG)
+    return list(dict.fromkeys(short))
+
+
+def _by_setting(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
     for name in secret_settings(type(settings)):
         value = getattr(settings, name)
-        if name in URLS:
-            yield from passwords_in(value.get_secret_value()) if value else ()
-        elif isinstance(value, SecretStr):
-            yield value
-        elif value:
-            yield from value
+        secrets: Iterable[SecretStr] = (value,) if isinstance(value, SecretStr) else value or ()
+        if value and name in URLS:
+            secrets = passwords_in(value.get_secret_value())
+        yield from ((name.upper(), secret) for secret in secrets)
     for account in settings.cometchat_accounts.values():
-        yield from account.given.values()
+        yield from (("COMETCHAT_ACCOUNTS", secret) for secret in account.given.values())
         for variable in account.named.values():
             with suppress(ValueError):
-                yield from (one for one in (read_variable(variable),) if one)
-    yield from secrets_of_others()
+                if secret := read_variable(variable):
+                    yield variable, secret

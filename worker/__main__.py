@@ -11,7 +11,9 @@ import click
 
 from config.accounts import DEFAULT
 from config.redis_tls import SCHEME as TLS
+from config.scrub import LONG
 from config.sealing_keys import new_pair, new_shared_key
+from config.secret_settings import too_short
 from config.settings import Durability, Settings, SettingsError, get_settings
 from config.values import is_loopback
 from tasks.clients import get_api
@@ -92,6 +94,9 @@ def findings() -> Iterator[Finding]:
     except SettingsError as error:
         yield from (Finding("error", "settings", problem) for problem in error.problems)
     yield _sealing_finding(settings)
+    for name in too_short(settings):
+        words = f"has fewer than {LONG} characters: not taken out of the log wherever it stands"
+        yield Finding("warning", name, words)
     yield from _redis_findings(settings)
     for account in settings.accounts:
         with suppress(SettingsError):  # which is told above

@@ -54,6 +54,12 @@ def test_a_mistake_is_a_finding(
     assert "geheim" not in shown and "schl" not in shown
 
 
+def test_a_secret_that_is_too_short_is_warned_of(stack: Stack, sandbox: SandboxControl) -> None:
+    _, shown = check(stack, COMETCHAT_OLD_KEY="abcde", COMETCHAT_OLD_SECRET="long-enough")
+    assert "warning COMETCHAT_OLD_KEY: has fewer than 6 characters" in shown
+    assert "abcde" not in shown and shown.count("warning") == 1
+
+
 def test_each_setting_that_is_none_is_a_finding(stack: Stack) -> None:
     code, shown = check(stack, REDIS_URL="foo", ENQUEUE_DURABILITY="disk", SEALING_KEYS="short")
     assert code == 1

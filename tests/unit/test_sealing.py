@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import traceback
 from typing import Any
 
@@ -13,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretBytes, SecretStr
 
+from config.scrub import REDACTED
 from config.sealing_keys import check_sealing_keys, new_pair, new_shared_key, read_sealing_key
+from config.secrets import known_secrets
 from tasks import sealing
 from tasks.errors import SealingUnavailable
 from tasks.sealing import Sealer, binding, same_password
@@ -117,6 +120,13 @@ class TestBinding:
         for place in (12, len(sealed) // 2, len(sealed) - 6):
             with pytest.raises(SealingUnavailable, match="was changed after it was sealed"):
                 worker.open(tampered(sealed, place), BOUND)
+def test_what_was_opened_is_taken_out_of_lines_and_events() -> None:
+    sealed = PRODUCER.seal(SecretStr(password := secrets.token_hex(12)), BOUND)
+    assert known_secrets.all().text(password) == password
+    WORKER.open(sealed, BOUND)
+    assert known_secrets.in_use().text(password) == known_secrets.all().text(password) == REDACTED
+
+
 
 
 class TestRotation:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from config.sealing_keys import new_pair, new_shared_key
-from config.secret_settings import MAX_FILE, MAX_SHOWN, URLS, secret_settings, secrets_of
+from config.secret_settings import MAX_FILE, MAX_SHOWN, URLS, secret_settings, secrets_of, too_short
 from config.settings import Settings, SettingsError, load_settings
 from tests.unit.test_settings import DEFAULTS, assert_untold, environment, plain, refusal
 
@@ -92,6 +92,17 @@ class TestEachSecret:
             assert CANARY not in shown and value_for(name) not in shown
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(getattr(settings, name))
+
+
+def test_those_that_are_too_short_to_be_found_are_named(environment: Set) -> None:
+    account = {"key": "long-enough", "secret": "four", "old_key": "5five", "old_secret": "longer"}
+    environment(
+        COMETCHAT_KEY="short",
+        COMETCHAT_SECRET="longer",
+        REDIS_URL="redis://:12345@a/0",
+        COMETCHAT_ACCOUNTS=json.dumps({"eu": account}),
+    )
+    assert too_short(load_settings()) == ["REDIS_URL", "COMETCHAT_KEY", "COMETCHAT_ACCOUNTS"]
 
 
 def test_spaces_and_further_line_breaks_belong_to_the_secret(environment: Set) -> None:
