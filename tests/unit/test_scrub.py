@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.scrub import (
@@ -103,6 +103,7 @@ def least_of(form: str, secret: str) -> str:
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=50)
 @given(secret=SECRETS, place=st.sampled_from(sorted(PLACES)))
 def test_a_secret_is_gone_in_any_form_at_any_place(form: str, secret: str, place: str) -> None:
     given = PLACES[place](FORMS[form](secret))

@@ -181,6 +181,7 @@ def test_an_envelopes_items_have_no_secret(tmp_path: Path) -> None:
         PayloadRef(json={"x": Strange()}),
         PayloadRef(bytes=b"x" * 2**21),
     ],
+    ids=["compressed", "in UTF-16", "deep", "strange", "large"],
 )
 def test_an_item_that_cannot_be_searched_is_left_out(payload: Any) -> None:
     kept = Item(PayloadRef(json={"event_id": ID}), type="event")
