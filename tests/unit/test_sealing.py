@@ -120,13 +120,13 @@ class TestBinding:
         for place in (12, len(sealed) // 2, len(sealed) - 6):
             with pytest.raises(SealingUnavailable, match="was changed after it was sealed"):
                 worker.open(tampered(sealed, place), BOUND)
+
+
 def test_what_was_opened_is_taken_out_of_lines_and_events() -> None:
     sealed = PRODUCER.seal(SecretStr(password := secrets.token_hex(12)), BOUND)
     assert known_secrets.all().text(password) == password
     WORKER.open(sealed, BOUND)
     assert known_secrets.in_use().text(password) == known_secrets.all().text(password) == REDACTED
-
-
 
 
 class TestRotation:
