@@ -31,6 +31,10 @@ HUNG_SECONDS: Final = 20.0
 #: KiB that one case may need, and that all of a target may leave behind.
 MOST_MEMORY: Final = 64 * 1024
 
+#: KiB below the most that the process had, in which what a case needs is not seen: to begin anew
+#: for each case takes longer than the case.
+UNSEEN_MEMORY: Final = MOST_MEMORY // 4
+
 #: Kinds of failures after which a run ends.
 MOST_FINDINGS: Final = 10
 
@@ -78,8 +82,9 @@ def begin_anew(process: int | str = "self") -> None:
 def watched(name: str, case: Any) -> Iterator[None]:
     """Fail if what runs in this block crashes, hangs or needs too much; the case is kept then."""
     report = REPORT.setdefault(name, Report())
-    begin_anew()
-    before, _ = memory()
+    before, most = memory()
+    if most - before > UNSEEN_MEMORY:
+        begin_anew()
     seconds = time.process_time()
     signal.signal(signal.SIGALRM, _hung)
     signal.setitimer(signal.ITIMER_REAL, HUNG_SECONDS)
