@@ -15,7 +15,7 @@ from tasks.failed import preview_retry, retry_failed_jobs
 from tasks.jobs import JobStore
 from tasks.schedule import retry_failed
 from tasks.store import get_store
-from tests.conftest import FAST, eventually, use_environment
+from tests.conftest import FAST, cancel_all, eventually, open_gate, use_environment
 from worker.sandbox import SandboxControl
 from worker.stack import Part, Stack
 
@@ -129,18 +129,29 @@ PATIENT = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
     with Stack(**PATIENT) as stack:
         stack.start_redis()
         stack.start_sandbox()
-        use_environment(stack.env)
         yield stack
 
 
 @pytest.fixture
 def sandbox(own: Stack) -> SandboxControl:
-    return SandboxControl(own.env["COMETCHAT_BASE_URL"])
+    """Without faults; this process is a producer of the stack, whose gate is open."""
+    use_environment(own.env)
+    cancel_all()
+    control = SandboxControl(own.env["COMETCHAT_BASE_URL"])
+    control.reset()
+    open_gate(own.env["REDIS_URL"])
+    return control
+
+
+@pytest.fixture(scope="module")
+def patient(own: Stack) -> Part:
+    """The worker of all tests that do not start one of their own."""
+    return ready(own.start_worker())
 
 
 def ready(worker: Part) -> Part:
@@ -158,38 +169,39 @@ def assert_expired(job: Job, *, effect: str) -> str:
     return str(job.error["message"])
 
 
-def test_that_nobody_ran_in_time_fails_without_a_call(own: Stack, sandbox: SandboxControl) -> None:
-    job = enqueue_webhook("shop", orders(), expires_in=0.3)
-    other = enqueue_webhook("shop", orders(id="in-time"), expires_in=600)
+def test_that_nobody_ran_in_time_fails_without_a_call(
+    own: Stack, sandbox: SandboxControl, app_id: str
+) -> None:
+    job = enqueue_webhook(app_id, orders(), expires_in=0.3)
+    other = enqueue_webhook(app_id, orders(id="in-time"), expires_in=600)
     until_over(job, get_store())
-    ready(own.start_worker())
+    ready(worker := own.start_worker("early"))
     assert other.wait(10).state == "SUCCESS"
     job.wait(10)
     assert job.error is not None
     assert job.error["class"] == "Expired"
     assert (job.state, job.effect, job.attempts) == ("FAILURE", "none", 1)
     assert {call["webhook_id"] for call in sandbox.calls()} == {"in-time"}
+    worker.stop()
 
 
 def test_a_closed_gate_does_not_keep_it_from_being_told(
-    own: Stack, sandbox: SandboxControl
+    patient: Part, sandbox: SandboxControl, app_id: str
 ) -> None:
-    ready(own.start_worker())
     get_store().gate.pause("default", reason="maintenance")
-    job = enqueue_webhook("shop", orders(), expires_in=1)
-    behind = [enqueue_webhook("shop", orders(id=f"w{n}")) for n in range(3)]
+    job = enqueue_webhook(app_id, orders(), expires_in=1)
+    behind = [enqueue_webhook(app_id, orders(id=f"w{n}")) for n in range(3)]
     assert "No call was made" in assert_expired(job.wait(10), effect="none")
     assert [other.refresh().state for other in behind] == ["PENDING"] * 3
     assert sandbox.calls() == []
 
 
-def test_nor_does_the_job_before_it(own: Stack, sandbox: SandboxControl) -> None:
-    ready(own.start_worker())
+def test_nor_does_the_job_before_it(patient: Part, sandbox: SandboxControl, app_id: str) -> None:
     sandbox.faults({"operation": "create", "kind": "hold", "when": "after"})
-    first = enqueue_webhook("shop", orders())
+    first = enqueue_webhook(app_id, orders())
     sandbox.wait_for_held()
-    second = set_triggers("shop", "orders", ["message_sent"], expires_in=1)
-    third = set_triggers("shop", "orders", ["message_edited"])
+    second = set_triggers(app_id, "orders", ["message_sent"], expires_in=1)
+    third = set_triggers(app_id, "orders", ["message_edited"])
     assert_expired(second.wait(10), effect="none")
     assert (first.refresh().state, third.refresh().state) == ("STARTED", "PENDING")
     assert third.record.after == first.id, "it is not behind what is over any more"
@@ -198,11 +210,10 @@ def test_nor_does_the_job_before_it(own: Stack, sandbox: SandboxControl) -> None
     assert {call["operation"] for call in sandbox.calls()} >= {"create", "add_triggers"}
 
 
-def test_no_retry_is_due_after_it(own: Stack, sandbox: SandboxControl) -> None:
-    ready(own.start_worker())
+def test_no_retry_is_due_after_it(patient: Part, sandbox: SandboxControl, app_id: str) -> None:
     sandbox.faults({"operation": "create", "kind": "status", "status": 503})
     sandbox.faults({"operation": "get", "kind": "status", "status": 503}, add=True)
-    job = enqueue_webhook("shop", orders(), expires_in=2).wait(10)
+    job = enqueue_webhook(app_id, orders(), expires_in=2).wait(10)
     message = assert_expired(job, effect="unknown")
     assert "An earlier call may have created it" in message
     assert "The last attempt had failed: CometChat is unavailable" in message
@@ -211,17 +222,17 @@ def test_no_retry_is_due_after_it(own: Stack, sandbox: SandboxControl) -> None:
     assert all(call["time"] < expires_at for call in sandbox.calls())
 
 
-def test_a_refusal_without_effect_leaves_no_doubt(own: Stack, sandbox: SandboxControl) -> None:
-    ready(own.start_worker())
-    sandbox.remove_apps("shop")
-    job = enqueue_webhook("shop", orders(), expires_in=0.9).wait(10)
+def test_a_refusal_without_effect_leaves_no_doubt(
+    patient: Part, sandbox: SandboxControl, app_id: str
+) -> None:
+    sandbox.remove_apps(app_id)
+    job = enqueue_webhook(app_id, orders(), expires_in=0.9).wait(10)
     assert "No call was made for it after that." in assert_expired(job, effect="none")
 
 
-def test_a_call_ends_with_it(own: Stack, sandbox: SandboxControl) -> None:
-    ready(own.start_worker())
+def test_a_call_ends_with_it(patient: Part, sandbox: SandboxControl, app_id: str) -> None:
     sandbox.faults({"operation": "create", "kind": "hold", "when": "after"})
-    job = enqueue_webhook("shop", orders(), expires_in=2)
+    job = enqueue_webhook(app_id, orders(), expires_in=2)
     sandbox.wait_for_held()
     job.wait(10)
     assert_expired(job, effect="unknown")
@@ -229,18 +240,25 @@ def test_a_call_ends_with_it(own: Stack, sandbox: SandboxControl) -> None:
     assert "no time was left after" in job.history[0]["message"]
 
 
-def test_triggers_that_come_too_late_leave_a_doubt(own: Stack, sandbox: SandboxControl) -> None:
-    ready(own.start_worker())
+def test_triggers_that_come_too_late_leave_a_doubt(
+    patient: Part, sandbox: SandboxControl, app_id: str
+) -> None:
     sandbox.faults({"operation": "add_triggers", "kind": "hold"})
-    job = enqueue_webhook("shop", orders(triggers=["message_sent"]), expires_in=2)
+    job = enqueue_webhook(app_id, orders(triggers=["message_sent"]), expires_in=2)
     message = assert_expired(job.wait(10), effect="unknown")
     assert "is there, its triggers may not be" in message
     assert [call["operation"] for call in sandbox.calls()] == ["create", "add_triggers"]
 
 
-def test_a_job_that_is_done_in_time_is_done(own: Stack, sandbox: SandboxControl) -> None:
-    ready(own.start_worker("worker", RETRY_BASE_SECONDS="0.05"))
-    sandbox.faults({"operation": "add_triggers", "kind": "cut", "times": 1})
-    job = enqueue_webhook("shop", orders(), expires_in=timedelta(minutes=1)).wait(10)
-    assert job.state == "SUCCESS"
-    assert job.as_json()["expires_at"] is not None
+def test_a_job_that_is_done_in_time_is_done() -> None:
+    with Stack(**FAST) as stack:
+        stack.start_redis()
+        stack.start_sandbox()
+        stack.start_worker()
+        use_environment(stack.env)
+        sandbox = SandboxControl(stack.env["COMETCHAT_BASE_URL"])
+        sandbox.faults({"operation": "add_triggers", "kind": "cut", "times": 1})
+        asked = orders(triggers=["message_sent"])
+        job = enqueue_webhook("shop", asked, expires_in=timedelta(minutes=1)).wait(10)
+        assert (job.state, job.attempts) == ("SUCCESS", 2)
+        assert job.as_json()["expires_at"] is not None
