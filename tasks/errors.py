@@ -94,6 +94,10 @@ class SealingUnavailable(WebhookJobError):
     """A password cannot be sealed or opened: SEALING_KEYS is missing or lacks the key."""
 
 
+class SealedPasswordChanged(SealingUnavailable):
+    """A sealed password was changed after it was sealed, or moved to where it does not belong."""
+
+
 class ApiFailure(WebhookJobError):
     """A call to the API that did not succeed.
 

@@ -80,6 +80,15 @@ Password = Annotated[
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 
 
+def is_password(secret: SecretStr) -> bool:
+    """Whether CometChat takes this as a password."""
+    try:
+        _alphanumeric(MAX_PASSWORD)(secret)
+    except ValueError:
+        return False
+    return True
+
+
 def check_app_id(app_id: object) -> str:
     """The CometChat app id, unchanged, if it can be one.
 

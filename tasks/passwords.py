@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretBytes, SecretStr
 
-from tasks.errors import PasswordUnreadable, SealingUnavailable
+from tasks.errors import (
+    PasswordUnreadable,
+    RecordRefused,
+    SealedPasswordChanged,
+    SealingUnavailable,
+)
+from tasks.fields import is_password
 from tasks.more import Action
 from tasks.record import JobRecord, NewJob, job_id
 from tasks.sealing import binding, get_sealer, same_password
@@ -53,24 +59,35 @@ def seal_password(
 
 
 def open_webhook(job: JobRecord) -> Webhook:
-    """The webhook with its password, for the call alone. Raises `PasswordUnreadable`."""
+    """The webhook with its password, for the call alone; raises what `open_password` does."""
     password = open_password(job)
     return Webhook.parse({**job.webhook, "password": password} if password else job.webhook)
 
 
 def open_password(job: JobRecord) -> SecretStr | None:
-    """The password that the job has, if any, for the call alone. Raises `PasswordUnreadable`."""
+    """The password that the job has, if any, for the call alone.
+
+    Raises `PasswordUnreadable`, or `RecordRefused` for one that no producer would have taken.
+    """
     if not job.has_password:
         return None
+    not_sent = f"Webhook {job.webhook_id!r} of app {job.app_id!r} was not sent:"
     problem = "its sealed password is gone from Redis: forget the job and enqueue it again."
     if job.sealed_password is not None:
         try:
-            return get_sealer().open(job.sealed_password, _binding_of(job))
+            password = get_sealer().open(job.sealed_password, _binding_of(job))
+        except SealedPasswordChanged as error:
+            problem = str(error)
         except SealingUnavailable as error:
             problem = f"{error} Then retry the job."
-    raise PasswordUnreadable(
-        f"Webhook {job.webhook_id!r} of app {job.app_id!r} was not sent: {problem}"
-    )
+        else:
+            if is_password(password):
+                return password
+            raise RecordRefused(
+                f"{not_sent} its password is none that CometChat takes, so no producer of this "
+                "program sealed it: find out who else writes to Redis, and forget the job."
+            )
+    raise PasswordUnreadable(f"{not_sent} {problem}")
 
 
 def differs_in_password(asked: NewJob, record: JobRecord) -> bool:

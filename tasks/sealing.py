@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 from nacl.secret import SecretBox
@@ -32,7 +31,7 @@ from pydantic import SecretBytes, SecretStr
 from config.sealing_keys import SealingKey, read_sealing_key
 from config.secrets import Secret, known_secrets
 from config.settings import get_settings
-from tasks.errors import SealingUnavailable
+from tasks.errors import SealedPasswordChanged, SealingUnavailable
 
 #: A producer's own half of a box is made anew after so many seconds: making one for each password
 #: takes a tenth of an enqueue's time.
@@ -120,7 +119,7 @@ class Sealer:
         self._pairs = {key.id: _Pair(key) for key in [*publics, *privates]}
         self._shared = {key.id: _Shared(key) for key in both}
         self._comparing = {key.id: key.comparing for key in [*publics, *privates, *both]}
-        self._fernet = MultiFernet([Fernet(text.get_secret_value()) for text in shared] or [_NONE])
+        self._texts = tuple(shared)
 
     def is_newest(self, sealed: str) -> bool:
         """Whether the key that seals now has sealed it."""
@@ -166,7 +165,7 @@ class Sealer:
             problem = "was sealed for another webhook, job or address"
         except (CryptoError, ValueError, TypeError):
             problem = "was changed after it was sealed"
-        raise SealingUnavailable(
+        raise SealedPasswordChanged(
             f"A password {problem}: find out who else writes to Redis, forget the job and enqueue "
             "its webhook again."
         )
@@ -184,10 +183,15 @@ class Sealer:
         )
 
     def _open_unbound(self, sealed: str) -> SecretStr:
-        try:
-            return known_secrets.opened(Secret(self._fernet.decrypt(sealed).decode()))
-        except (InvalidToken, ValueError):
-            pass
+        # Which takes its time to load, and opens what earlier versions left alone.
+        from cryptography.fernet import Fernet, InvalidToken
+
+        for text in self._texts:
+            try:
+                plain = Fernet(text.get_secret_value()).decrypt(sealed)
+                return known_secrets.opened(Secret(plain.decode()))
+            except (InvalidToken, ValueError):
+                continue
         raise SealingUnavailable(
             "A sealed password opens with none of SEALING_KEYS: put back the key that sealed it."
         )
@@ -213,10 +217,6 @@ def _no_key() -> SealingUnavailable:
         "A webhook with a password needs SEALING_PUBLIC_KEY, or SEALING_KEYS that producers and "
         "workers share: `python -m worker keys new` prints them."
     )
-
-
-#: MultiFernet wants at least one key; nobody has this one.
-_NONE: Final = Fernet(Fernet.generate_key())
 
 
 @lru_cache(maxsize=1)

@@ -143,7 +143,7 @@ def stack(sentry: SentrySink) -> Iterator[Stack]:
     with Stack(**FAST, SENTRY_DSN=sentry.dsn) as stack:
         stack.start_redis()
         stack.start_sandbox()
-        worker = stack.start_worker()
+        worker = stack.start_worker("worker", "-I", "tests.faulty")
         worker.wait_for(lambda: " ready." in worker.output())
         yield stack
 

@@ -18,14 +18,16 @@ def reseal(*, as_json: bool) -> int:
     It needs the keys of workers: SEALING_PRIVATE_KEYS=new,old (or SEALING_KEYS=new,old). Workers
     may be at work meanwhile. Exits with 1 if a password could not be sealed anew.
     """
+    from tasks.audited import audited
     from tasks.display import progress
     from tasks.resealing import KEPT_PROBLEMS, Resealing
     from tasks.store import get_store
 
     run = Resealing()
-    with progress(wanted=not as_json) as bar:
+    with progress(wanted=not as_json) as bar, audited("reseal") as result:
         task = bar.add_task("Resealing", total=get_store().count())
         run.run(lambda done: bar.update(task, completed=done))
+        result |= {"resealed": run.resealed, "not": run.problem_count}
     if as_json:
         click.echo(json.dumps(run.as_json()))
         return 1 if run.problem_count else 0

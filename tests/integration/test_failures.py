@@ -5,13 +5,10 @@ Each test looks at the API's side, at the job, at Celery's result backend and at
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from cryptography.fernet import Fernet
 
 from tasks import enqueue_webhook, get_job
-from tasks.store import get_store
+from tests import faulty
 from tests.conftest import SentrySink, eventually
 from tests.integration.told import (
     URL,
@@ -79,23 +76,15 @@ def test_the_26th_webhook(sandbox: SandboxControl, sentry: SentrySink, app_id: s
 
 
 def test_a_fault_of_the_program_is_told_and_retried(
-    sandbox: SandboxControl, sentry: SentrySink, app_id: str, stack: Any
+    sandbox: SandboxControl, sentry: SentrySink, app_id: str
 ) -> None:
-    import redis
-
-    # A record that no version of this program writes: its password is none.
-    asked = orders(username="shop", password="Password1")
-    job = enqueue_webhook(app_id, asked, not_before=get_store().clock() + 1)
-    sealed = Fernet(stack.env["SEALING_KEYS"]).encrypt(b"no password")
-    with redis.Redis.from_url(stack.env["REDIS_URL"]) as client:
-        client.set(f"webhooks:sealed:{job.id}", sealed)
-    job.wait(20)
+    job = enqueue_webhook(app_id, orders(name=faulty.NAME)).wait(20)
     assert job.error is not None
     assert job.error["class"] == "WorkerCrashed"
     events = eventually(lambda: [e for e in sentry.of(app_id) if "class" in e["tags"]])
     assert len(events) == 1
     bugs = [event for event in sentry.of(app_id) if "class" not in event["tags"]]
-    assert bugs[0]["exception"]["values"][-1]["type"] == "InvalidInput"
+    assert bugs[0]["exception"]["values"][-1]["type"] == "Fault"
     assert at_the_api(sandbox, app_id) == []
 
 

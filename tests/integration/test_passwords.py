@@ -22,11 +22,12 @@ from tasks import (
     update_webhook,
 )
 from tasks.actions import cancel_job, forget_job, retry_job
-from tasks.errors import PasswordUnreadable
+from tasks.errors import PasswordUnreadable, RecordRefused
 from tasks.jobs import JobStore
 from tasks.passwords import open_password
 from tasks.record import JobRecord
 from tasks.repair import find_problems
+from tasks.sealing import binding, get_sealer
 from tests.conftest import FAST, use_environment
 from tests.integration.commands import Run, run_fixture
 from tests.sealed import opened
@@ -116,8 +117,26 @@ class TestWhereItIs:
         job = enqueue_webhook("shop", orders())
         changed = {**job.record.webhook, "webhookURL": "https://thief.example.com/"}
         client.hset(f"webhooks:job:{job.id}", "webhook", json.dumps(changed))
-        with pytest.raises(PasswordUnreadable, match="find out who else writes to Redis"):
+        with pytest.raises(PasswordUnreadable, match="find out who else writes to Redis") as told:
             open_password(claim(store, job))
+        assert "retry" not in str(told.value), "it would fail again"
+
+    def test_one_that_no_producer_takes_is_refused(
+        self, keys: Keys, store: JobStore, client: redis.Redis
+    ) -> None:
+        job = enqueue_webhook("shop", orders())
+        bound_to = binding(
+            account="default",
+            app_id="shop",
+            action="create",
+            job_id=job.id,
+            webhook=job.record.webhook,
+        )
+        theirs = get_sealer().seal(SecretStr("no password"), bound_to)
+        client.set(f"webhooks:sealed:{job.id}", theirs)
+        with pytest.raises(RecordRefused, match="is none that CometChat takes") as told:
+            open_password(claim(store, job))
+        assert "no password" not in str(told.value)
 
     def test_one_that_is_gone_ends_the_job_with_words_that_say_so(
         self, keys: Keys, store: JobStore, client: redis.Redis

@@ -6,13 +6,11 @@ import base64
 import json
 from typing import Any
 
-import redis
 from celery.result import AsyncResult
-from cryptography.fernet import Fernet
 
 from config.celery_app import app as celery_app
 from tasks import Job, Webhook, enqueue_webhook, get_job
-from tasks.store import get_store
+from tests import faulty
 from tests.conftest import SentrySink, eventually
 from worker.sandbox import SandboxControl
 from worker.stack import Stack
@@ -87,13 +85,8 @@ class TestSentryIsToldNoSecret:
     def test_of_a_fault_of_the_program(
         self, stack: Stack, sandbox: SandboxControl, sentry: SentrySink, app_id: str
     ) -> None:
-        asked = webhook(username="chat", password=PASSWORD)
-        job = enqueue_webhook(app_id, asked, not_before=get_store().clock() + 1)
-        with redis.Redis.from_url(stack.env["REDIS_URL"]) as client:
-            # A record that no version of this program writes: its password is none.
-            sealed = Fernet(stack.env["SEALING_KEYS"]).encrypt(f"{PASSWORD}-".encode())
-            client.set(f"webhooks:sealed:{job.id}", sealed)
-        job.wait(20)
+        asked = webhook(name=faulty.NAME, username="chat", password=PASSWORD)
+        job = enqueue_webhook(app_id, asked).wait(20)
         events = eventually(lambda: [e for e in sentry.of(app_id) if "class" not in e["tags"]])
         faults = [fault for event in events for fault in event["exception"]["values"]]
         frames = [frame for fault in faults for frame in fault["stacktrace"]["frames"]]
