@@ -21,7 +21,6 @@ from tasks.errors import DurabilityUnavailable, StoreRefused, StoreUnavailable
 from tasks.store import get_store
 from worker.dispatcher import Dispatcher
 from worker.memory import bound_arenas, drop_traceback
-from worker.sentry import start_sentry
 
 __all__ = ["app"]
 
@@ -73,7 +72,10 @@ def _on_worker_init(**_: Any) -> None:
             get_store().require(_settings.enqueue_durability)
     except (SettingsError, DurabilityUnavailable) as error:
         _refuse(error)
-    start_sentry(_settings)
+    if _settings.sentry_dsn is not None:  # its SDK takes its time to load
+        from worker.sentry import start_sentry
+
+        start_sentry(_settings)
     signals.task_postrun.connect(drop_traceback)
 
 
