@@ -46,11 +46,11 @@ class Kind:
 
 
 KINDS = (
-    Kind("one by one", 10, 1, 6, 62, WIDE),
-    Kind("in bulk", 40, 20, 6, 72, WIDE),
-    Kind("in bulk, the pipe full", 40, 20, 3, 20, NARROW),
+    Kind("one by one", 10, 1, 4, 62, WIDE),
+    Kind("in bulk", 40, 20, 4, 72, WIDE),
+    Kind("in bulk, the pipe full", 40, 20, 2, 20, NARROW),
     Kind("in one call of two steps, dripping", 260, 260, 0, 10, WIDE, drips=True),
-    Kind("one by one, fsync", 10, 1, 3, 20, FSYNC, ALWAYS),
+    Kind("one by one, fsync", 10, 1, 2, 20, FSYNC, ALWAYS),
     Kind("in bulk, fsync", 40, 20, 2, 16, FSYNC, ALWAYS),
 )
 
@@ -204,7 +204,7 @@ def producer_killed(chaos: Chaos) -> None:
             kills += producers.kill(kind, longest)
     total = producers.hit.total()
     for name in NAMES[1:]:
-        # Of twenty kills, none may hit the short time of connecting.
+        # Of a dozen kills, none may hit the short time of connecting.
         hits = producers.hit[name] >= chaos.size(0, total // 20)
         chaos.require(hits, f"hardly any were killed {name}")
     for number in range(chaos.size(1, 8)):
