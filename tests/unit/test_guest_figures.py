@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.benchmarks.guest.figures import (
     total,
     whole_seconds,
 )
+from worker.stack import ROOT
 
 
 def counted(*answers: int, first: int = 100) -> dict[int, dict[str, int]]:
@@ -98,6 +100,16 @@ def test_a_broken_bound_and_a_day_that_cannot_be_measured_end_it_with_1(
 
 def test_the_copy_without_the_gate_lets_everything_through(tmp_path: Path) -> None:
     copy = copy_without_gate(tmp_path / "copy")
-    assert "tell_gate() end" in (copy / "tasks/lua/gate.lua").read_text()
+    lua = copy / "tasks/lua"
+    gate, replaced = (lua / "gate.lua").read_text(), (ROOT / "tasks/lua/gate.lua").read_text()
+    assert "tell_gate() end" in gate
+    steps = [step.read_text() for step in lua.glob("*.lua") if not step.name.startswith("gate")]
+    used = {
+        name
+        for name in re.findall(r"^local function (\w+)", replaced, re.MULTILINE)
+        if any(re.search(rf"\b{name}\(", step) for step in steps)
+    }
+    assert "tell_gate" in used
+    assert used <= set(re.findall(r"^local function (\w+)", gate, re.MULTILINE))
     code = compile((copy / "tasks/gate.py").read_text(), "gate.py", "exec")
     assert "Turn" in code.co_names
