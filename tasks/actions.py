@@ -70,7 +70,7 @@ def retry_job(job_id: str, *, even_if_followed: bool = False) -> Job:
         job = Job(store.get(job_id), store)
         if state == "PENDING":
             return job
-        if record.has_password and not store.with_passwords([record])[0].sealed_password:
+        if store.lacks_password(record):
             raise StepRefused(
                 f"Job {job_id} cannot be retried: its password was erased when it was cancelled. "
                 "If its webhook is still wanted, forget the job and enqueue the webhook again."

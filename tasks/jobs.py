@@ -202,6 +202,10 @@ class JobStore:
             for record, text in zip(records, sealed, strict=True)
         ]
 
+    def lacks_password(self, record: JobRecord) -> bool:
+        """Whether the job had a password that is erased by now; needs no right to read it."""
+        return record.has_password and self._pipelined("EXISTS", [f"sealed:{record.id}"]) == [0]
+
     def reseal(self, record: JobRecord, sealed: str, mark: str) -> bool:
         """Put another seal in the place of the record's; False if it has another by now."""
         step = self._step("reseal", record.id, record.sealed_password or "", sealed, mark)

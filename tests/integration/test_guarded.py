@@ -13,10 +13,10 @@ import redis
 import requests
 
 from config.celery_app import app
-from tasks import Webhook, enqueue_webhook
+from tasks import Webhook, enqueue_webhook, update_webhook
 from tasks.actions import cancel_job, forget_job, list_jobs, retry_job
 from tasks.audited import audited
-from tasks.errors import StoreRefused
+from tasks.errors import StepRefused, StoreRefused
 from tasks.repair import find_problems
 from tasks.resealing import Resealing
 from tasks.store import get_store
@@ -25,6 +25,7 @@ from tests.integration.commands import REPOSITORY
 from tests.integration.test_beat import make_due
 from worker.__main__ import findings
 from worker.guarded import GuardedRedis
+from worker.sandbox import SandboxControl
 from worker.stack import GUARDED, HOST, Part, Stack, free_port
 
 #: A signup flow, with all that its rights are for.
@@ -140,6 +141,20 @@ def test_what_a_person_does(guarded: Guarded) -> None:
     assert not list(find_problems(repair=True))
     assert app.control.ping(timeout=5, limit=1)  # as `celery status` does
     assert {one.level for one in findings()} == {"ok"}
+    assert guarded.denied() == []
+
+
+def test_a_person_is_told_why_a_job_with_a_password_is_not_retried(guarded: Guarded) -> None:
+    guarded.be("operator")
+    erased = enqueue_webhook("erased", SECRET, not_before=time.time() + 3600)
+    cancel_job(erased.id)
+    with pytest.raises(StepRefused, match="its password was erased"):
+        retry_job(erased.id)
+    SandboxControl(guarded.stack.env["COMETCHAT_BASE_URL"]).remove_apps("followed")
+    followed = enqueue_webhook("followed", SECRET)
+    update_webhook("followed", "orders", {"name": "New"}).wait(20)
+    with pytest.raises(StepRefused, match="was accepted after it"):
+        retry_job(followed.id)
     assert guarded.denied() == []
 
 
