@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import Any
 
 from kombu.transport import redis
+from kombu.utils.debug import Logwrapped
 from redis.exceptions import ReadOnlyError
 
 from config.celery_app import QUEUE, app
@@ -61,7 +63,7 @@ def _is_from_replica(error: BaseException | None) -> bool:
 
 def _send(hints: Sequence[tuple[str, int]], producer: Any) -> None:
     try:
-        with producer.batch(BATCH):
+        with _batch(producer):
             for job_id, attempts in hints:
                 app.send_task(
                     TASK,
@@ -74,6 +76,12 @@ def _send(hints: Sequence[tuple[str, int]], producer: Any) -> None:
     except Exception:
         producer.connection.collect()  # the next one connects anew
         raise
+
+
+def _batch(producer: Any) -> AbstractContextManager[object]:
+    # With KOMBU_LOG_CHANNEL, channels are wrapped in what kombu's batches take for another channel.
+    is_logged = isinstance(producer.channel, Logwrapped)
+    return nullcontext() if is_logged else producer.batch(BATCH)
 
 
 def messages_in_queue() -> int:

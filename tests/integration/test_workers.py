@@ -225,6 +225,17 @@ def test_the_queue_deleted_and_messages_doubled(own: Stack, sandbox: SandboxCont
     assert_each_once(sandbox, 40)
 
 
+def test_hints_are_sent_where_kombu_logs_its_channels(
+    own: Stack, sandbox: SandboxControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KOMBU_LOG_CHANNEL, as who looks for a fault sets it."""
+    from tasks.pipe import messages_in_queue, publish
+
+    monkeypatch.setattr("kombu.connection._log_channel", "1")
+    assert publish([("first", 0), ("second", 0)])
+    assert messages_in_queue() == 2
+
+
 def test_foreign_messages_do_no_harm(own: Stack, sandbox: SandboxControl) -> None:
     from config.celery_app import app
 
