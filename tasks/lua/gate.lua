@@ -15,6 +15,8 @@ local MARGIN = 0.975
 -- AWS's adaptive retries): fast at first, slowly where the limit was met, then faster again.
 local LESS, GROWTH = 0.9, 0.0005
 local FLAT_AFTER = ((1 - LESS) / GROWTH) ^ (1 / 3)
+-- Where a call is refused behind one that was, the next is made so many seconds later.
+local SOON = 0.2
 -- What went through is known so many seconds after the gate opened; a 429 may come when there was not
 -- much to do yet, and no plan of CometChat allows less than 500 calls a minute.
 local SETTLED, LOWEST_PLAN = 2, 500 / 60
@@ -239,7 +241,11 @@ local function hear_limited(gate, at, since, wait, most, is_announced)
   if is_announced and tells_when then return end
   if gate.learnt_at and at < gate.learnt_at + 1 then
     -- Those that were under way when the first one came say nothing new.
-    if since > gate.learnt_at then put(gate, 'turn', math.max(gate.turn or 0, gate.learnt_at + 1)) end
+    if since > gate.learnt_at then
+      -- A limit is mostly met at the end of its second: that is over soon, if not at the latest then.
+      local soon = at < gate.learnt_at + SOON and at + SOON or gate.learnt_at + 1
+      put(gate, 'turn', math.max(gate.turn or 0, soon))
+    end
     return
   end
   local rate, top = rate_at(gate, at, most), nil

@@ -203,6 +203,17 @@ def test_it_waits_as_long_as_a_429_tells(play: Play) -> None:
     assert max(b - a for a, b in pairwise(times)) == pytest.approx(20, abs=0.5)
 
 
+@pytest.mark.parametrize(("seconds", "pause", "most"), [(0.1, 0.35, 20), (3, 1.1, 30)])
+def test_a_429_that_tells_no_time_is_tried_soon_and_then_once_a_second(
+    play: Play, seconds: float, pause: float, most: int
+) -> None:
+    day = {"from": 5, "to": 5 + seconds, "what": "limited"}
+    calls = play(day, seconds=15, most=100.0)["calls"]
+    times = [at for at, _ in calls]
+    assert max(b - a for a, b in pairwise(times)) < pause
+    assert [what for _, what in calls].count("limited") <= most
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     whats=st.lists(st.sampled_from(["bad", "limited", "rejected", "ok"]), min_size=1, max_size=6),
