@@ -11,6 +11,7 @@ from typing import Any, TypedDict, cast, get_type_hints
 from pydantic import SecretStr
 
 from config.scrub import REDACTED, Scrubber, Unsearchable, forms_of
+from config.secrets import known_secrets
 from tasks.errors import (
     AccountRejected,
     ApiFailure,
@@ -160,11 +161,12 @@ def _known(item: Mapping[str, Any]) -> WebhookFound:
 def redact(text: str, secrets: Iterable[SecretStr]) -> str:
     """The text with each secret replaced by "[redacted]", in each form of `config/scrub.py`.
 
-    These are the secrets of the very call: they are looked for anywhere, however short.
+    These are the secrets of the very call: they are looked for anywhere, however short. Behind
+    them, all that this process knows are: the API may repeat what an earlier call had told it.
     """
     forms = [forms_of(secret.get_secret_value(), long=1) for secret in secrets]
     try:
-        return Scrubber(forms).text(text)
+        return known_secrets.all().text(Scrubber(forms).text(text))
     except Unsearchable:
         return REDACTED
 
