@@ -88,12 +88,12 @@ def _environment() -> Iterator[None]:
         yield
 
 
-def eventually(is_so: Callable[[], Any], seconds: float = 10.0) -> Any:
+def eventually(is_so: Callable[[], Any], seconds: float = 10.0, *, every: float = 0.02) -> Any:
     """What `is_so` returns once it is true; fails after so many seconds."""
     give_up = time.monotonic() + seconds
     while not (value := is_so()):
         assert time.monotonic() < give_up, "it did not happen"
-        time.sleep(0.02)
+        time.sleep(every)
     return value
 
 
