@@ -39,9 +39,10 @@ fuzz: install  ## 100,000 cases of what strangers may send: messages, records, f
 mutants: install  ## a fault in each Lua step, one at a time, and the test that fails of it
 	@$(BIN)/python -m tests.chaos.mutants
 
-bench: install  ## import speed and enqueue latency, by durability too; the sandbox's own speed
+bench: install  ## import speed and enqueue latency, by durability too; what sealing costs; the sandbox's own speed
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BIN)/python -m tests.benchmarks.bench_durability
+	$(BIN)/python -m tests.benchmarks.bench_sealing
 	$(BIN)/python -m tests.benchmarks.bench_sandbox
 
 bench-guest: install  ## what the API's bad days cost, each figure with its bound; twenty minutes

@@ -1,0 +1,82 @@
+"""What sealing a password costs: `python -m tests.benchmarks.bench_sealing`.
+
+Webhooks with a password and without take turns, so that what else the machine does hits both alike:
+the enqueue of each, and its attempt in a worker of one thread, from the claim to the outcome. Exits
+with 1 if either takes more than 110% of the other's time (the means of the middle 80%).
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from typing import Any
+
+from config.sealing_keys import new_pair
+from tasks import Job, Webhook, enqueue_webhook
+from tests.conftest import use_environment
+from worker.stack import Stack
+
+PAIRS, MOST = 1_500, 1.10
+#: The first ones connect, and load what they need.
+WARM = 50
+
+LOGIN = {"username": "chat", "password": "Hunter2Hunter2"}
+
+
+def webhook(number: int, **login: str) -> Webhook:
+    url = "https://shop.example.com/hook"
+    return Webhook(id=f"w{number % 20}", name="Orders", webhook_url=url, **login)
+
+
+def middle(times: list[float]) -> float:
+    """The mean without the tenth at each end: those of attempts are whole milliseconds."""
+    tenth = len(times) // 10
+    return statistics.fmean(sorted(times)[tenth:-tenth])
+
+
+def ratio(words: str, times: dict[str, list[float]]) -> bool:
+    """Print a row; whether the bound holds."""
+    plain, sealed = (middle(times[kind][WARM:]) * 1000 for kind in ("plain", "sealed"))
+    good = sealed <= MOST * plain
+    verdict = "yes" if good else "**NO**"
+    print(f"| {words} | {plain:.2f} ms | {sealed:.2f} ms | {sealed / plain:.1%} | {verdict} |")
+    return good
+
+
+def main() -> bool:
+    """Print a row for each."""
+    public, private = new_pair()
+    keys = {
+        "SEALING_PUBLIC_KEY": public.get_secret_value(),
+        "SEALING_PRIVATE_KEYS": private.get_secret_value(),
+        "SEALING_KEYS": "",
+    }
+    kinds: dict[str, dict[str, str]] = {"plain": {}, "sealed": LOGIN}
+    enqueues: dict[str, list[float]] = {kind: [] for kind in kinds}
+    attempts: dict[str, list[float]] = {kind: [] for kind in kinds}
+    jobs: dict[str, list[Job]] = {kind: [] for kind in kinds}
+    with Stack(**keys) as stack:
+        stack.start_redis()
+        stack.start_sandbox()
+        use_environment(stack.env)
+        for number in range(PAIRS):
+            for kind in sorted(kinds, reverse=number % 2 == 1):
+                one = webhook(number, **kinds[kind])
+                start = time.perf_counter()
+                job = enqueue_webhook(f"{kind}-{number // 20}", one)
+                enqueues[kind].append(time.perf_counter() - start)
+                jobs[kind].append(job)
+        stack.start_worker("worker", "--concurrency", "1")
+        for kind in kinds:
+            for job in jobs[kind]:
+                entry: dict[str, Any] = job.wait(300).history[-1]
+                attempts[kind].append(entry["ms"] / 1000)
+    print("| | without a password | with one, sealed | ratio | at most 110% |")
+    print("| --- | --- | --- | --- | --- |")
+    enqueue_is_good = ratio("an enqueue", enqueues)
+    return ratio("an attempt in a worker", attempts) and enqueue_is_good
+
+
+if __name__ == "__main__":
+    sys.exit(not main())
