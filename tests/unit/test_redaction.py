@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from config.secrets import known_secrets
 from tasks.answers import Subject, failure, redact
 from tasks.errors import ApiFailure
 
@@ -58,3 +59,9 @@ def test_a_secret_is_found_in_base64_wherever_it_begins(
 
 def test_without_secrets_nothing_is_redacted() -> None:
     assert redact("plain", [SecretStr("")]) == "plain"
+
+
+def test_what_an_earlier_call_had_told_is_not_repeated() -> None:
+    """As where triggers are refused, in words about the webhook that was just created."""
+    known_secrets.opened(SecretStr("OpenedByThisProcess"))
+    assert redact("chat:OpenedByThisProcess is weak", []) == "chat:[redacted] is weak"
