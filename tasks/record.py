@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 from tasks.errors import RecordUnreadable
@@ -20,6 +21,7 @@ log = logging.getLogger("tasks")
 JOB_NAMESPACE: Final = uuid.UUID("6f1f3a43-2f0b-5d0a-9d52-7a1f6e0c9b11")
 
 
+@lru_cache(maxsize=256)  # sealing a password asks again for what was just asked
 def job_id(account: str, app_id: str, webhook_id: str) -> str:
     """The id of the one job of this webhook: UUIDv5 of account, app id and webhook id."""
     return str(uuid.uuid5(JOB_NAMESPACE, json.dumps([account, app_id, webhook_id])))

@@ -37,8 +37,13 @@ from tasks.errors import SealedPasswordChanged, SealingUnavailable
 #: takes a tenth of an enqueue's time.
 SENDER_SECONDS: Final = 60.0
 
+#: Senders' halves for which a worker keeps a box.
+SENDERS: Final = 64
+
 _BOUND: Final = 32  # bytes of a binding, before the password in what is sealed
 _PUBLIC: Final = 32  # bytes of the sender's half, before a box
+#: Made once: `json.dumps` makes one for each text that is not as by default.
+_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 #: How a password begins that an earlier version sealed, with Fernet and bound to nothing.
 _FERNET: Final = "gAAAA"
 
@@ -50,8 +55,7 @@ def binding(
 
     `job_id` is the id of the webhook's create job if that is the action, else the job's own.
     """
-    told = [account, app_id, action, job_id, webhook]
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    text = _canonical([account, app_id, action, job_id, webhook])
     return SecretBytes(hashlib.blake2b(text.encode(), digest_size=_BOUND).digest())
 
 
@@ -66,6 +70,15 @@ class _Pair:
         else:
             self._public = PublicKey(key.key.get_secret_value())
         self._sender: tuple[float, bytes, Box] | None = None
+        # A box takes most of an opening's time, and a producer's passwords come by the same.
+        self._box_from = lru_cache(maxsize=SENDERS)(self._new_box)
+
+    def _new_box(self, sender: bytes) -> Box:
+        if self._private is None:
+            raise SealingUnavailable(
+                "This process can seal passwords and not open them: it has no SEALING_PRIVATE_KEYS."
+            )
+        return Box(self._private, PublicKey(sender))
 
     def seal(self, plain: bytes) -> bytes:
         sender = self._sender
@@ -76,11 +89,7 @@ class _Pair:
         return sender[1] + bytes(sender[2].encrypt(plain))
 
     def open(self, sealed: bytes) -> bytes:
-        if self._private is None:
-            raise SealingUnavailable(
-                "This process can seal passwords and not open them: it has no SEALING_PRIVATE_KEYS."
-            )
-        return Box(self._private, PublicKey(sealed[:_PUBLIC])).decrypt(sealed[_PUBLIC:])
+        return self._box_from(sealed[:_PUBLIC]).decrypt(sealed[_PUBLIC:])
 
 
 class _Shared:
