@@ -36,8 +36,9 @@ fuzz: install  ## 100,000 cases of what strangers may send: messages, records, f
 	@echo "FUZZ_SEED=$(FUZZ_SEED)"
 	@FUZZ_CASES=100000 FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest tests/fuzz
 
-mutants: install  ## a fault in each Lua step, one at a time, and the test that fails of it
+mutants: install  ## a fault in each Lua step, one at a time, and the test that fails of it; protections, too
 	@$(BIN)/python -m tests.chaos.mutants
+	@$(BIN)/python -m tests.chaos.mutants --list protections
 
 bench: install  ## import speed and enqueue latency, by durability too; what sealing costs; the sandbox's own speed
 	$(BIN)/python -m tests.benchmarks.bench_import

@@ -1,6 +1,7 @@
 """`make mutants`: a fault in a Lua step makes a test fail, for every fault in the list.
 
-Each mutation of `mutations.toml` is made in a copy of the program, and the fast tests are run on
+So does a protection that is taken away (`protections.toml`; SECURITY.md says what it protects). Each
+mutation is made in a copy of the program, and the fast tests are run on
 that. One that survives is a hole in the tests; one whose text is gone was not kept up with its
 step. Both end the program with 1.
 """
@@ -27,9 +28,11 @@ import click
 from worker.stack import ROOT
 
 LUA = Path("tasks/lua")
-LIST = ROOT / "tests" / "chaos" / "mutations.toml"
-README = ROOT / "tests" / "chaos" / "README.md"
-BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
+FOLDER = ROOT / "tests" / "chaos"
+README = FOLDER / "README.md"
+#: The lists, and between which marks the README has what came of each.
+LISTS = {"steps": FOLDER / "mutations.toml", "protections": FOLDER / "protections.toml"}
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 
 #: What the copy needs of the repository.
 NEEDED = ("config", "tasks", "worker", "tests", "pyproject.toml")
@@ -46,7 +49,7 @@ AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Mutation:
-    """In the step's file, `old` becomes `new`; `why` says what is wrong then."""
+    """In the file of a step, or another, `old` becomes `new`; `why` says what is wrong then."""
 
     step: str
     why: str
@@ -57,7 +60,7 @@ class Mutation:
     @property
     def file(self) -> Path:
         """Where, below the repository."""
-        return LUA / f"{self.step}.lua"
+        return Path(self.step) if "/" in self.step else LUA / f"{self.step}.lua"
 
     def applied(self, text: str) -> str:
         """The file's text with the fault in it. Raises `ValueError` if there is no one place."""
@@ -75,11 +78,11 @@ class Verdict:
     problem: str = ""
 
 
-def mutations() -> list[Mutation]:
-    """All of the list."""
+def mutations(name: str = "steps") -> list[Mutation]:
+    """All of a list."""
     return [
         Mutation(step, **{**one, "tests": tuple(one.get("tests", FAST_TESTS))})
-        for step, some in tomllib.loads(LIST.read_text()).items()
+        for step, some in tomllib.loads(LISTS[name].read_text()).items()
         for one in some
     ]
 
@@ -151,25 +154,27 @@ def table(verdicts: list[Verdict]) -> str:
         f"| `{one.mutation.step}` | {one.mutation.why} | `{one.caught_by}` |" for one in verdicts
     ]
     return "\n".join(
-        ("| step | what is wrong then | the test that fails |", "| --- | --- | --- |", *rows)
+        ("| where | what is wrong then | the test that fails |", "| --- | --- | --- |", *rows)
     )
 
 
-def write(text: str) -> None:
-    """Put the text between the two markers of the README."""
-    before, begin, rest = README.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise click.ClickException(f"{README} lacks {BEGIN} or {END}")
-    README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+def write(name: str, text: str) -> None:
+    """Put the text between the two marks of a list in the README."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, has_begin, rest = README.read_text().partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not has_begin or not has_end:
+        raise click.ClickException(f"{README} lacks {begin} or {end}")
+    README.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 @click.command()
+@click.option("--list", "name", type=click.Choice([*LISTS]), default="steps", show_default=True)
 @click.option("--only", multiple=True, metavar="WORD", help="A step, or a word of its fault.")
 @click.option("--write", "writes", is_flag=True, help="Put the table into tests/chaos/README.md.")
-def main(only: tuple[str, ...], writes: bool) -> None:
+def main(name: str, only: tuple[str, ...], writes: bool) -> None:
     """Make each fault in a copy, and say which test fails of it."""
-    known = mutations()
+    known = mutations(name)
     chosen = [
         one for one in known if not only or {one.step} & {*only} or any(w in one.why for w in only)
     ]
@@ -193,7 +198,7 @@ def main(only: tuple[str, ...], writes: bool) -> None:
     seconds = time.monotonic() - began
     click.echo(f"{len(verdicts)} mutants in {seconds:.0f} s, {len(bad)} not caught")
     if writes and not bad:
-        write(table(verdicts))
+        write(name, table(verdicts))
     sys.exit(bool(bad))
 
 

@@ -1,4 +1,4 @@
-"""The list of mutations is kept up with the Lua steps."""
+"""The lists of mutations are kept up with the Lua steps, and with what protects secrets."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections import Counter
 
 import pytest
 
-from tests.chaos.mutants import LUA, Mutation, mutations
+from tests.chaos.mutants import LISTS, LUA, Mutation, mutations
 from worker.stack import ROOT
 
 
-@pytest.mark.parametrize("mutation", mutations(), ids=lambda one: f"{one.step}: {one.why}")
+ALL = [one for name in LISTS for one in mutations(name)]
+
+
+@pytest.mark.parametrize("mutation", ALL, ids=lambda one: f"{one.step}: {one.why}")
 def test_each_can_be_made(mutation: Mutation) -> None:
     text = (ROOT / mutation.file).read_text()
     assert mutation.applied(text) != text
