@@ -1,9 +1,9 @@
 """`make mutants`: a fault in a Lua step makes a test fail, for every fault in the list.
 
-So does a protection that is taken away (`protections.toml`; SECURITY.md says what it protects). Each
-mutation is made in a copy of the program, and the fast tests are run on
-that. One that survives is a hole in the tests; one whose text is gone was not kept up with its
-step. Both end the program with 1.
+So does a protection that is taken away (`protections.toml`): SECURITY.md says what it protects.
+Each mutation is made in a copy of the program, and the fast tests are run on that. One that
+survives is a hole in the tests; one whose text is gone was not kept up with its file. Both end the
+program with 1.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ import pytest
 from tests.chaos.mutants import LISTS, LUA, Mutation, mutations
 from worker.stack import ROOT
 
-
 ALL = [one for name in LISTS for one in mutations(name)]
 
 
