@@ -18,6 +18,7 @@ import sentry_sdk
 import tasks.errors
 from config.celery_app import app
 from tasks import Job
+from tasks.cli import cli
 from tasks.errors import ApiFailure
 from tests import faulty
 from tests.conftest import FAST, SentrySink, eventually, use_environment
@@ -153,6 +154,7 @@ def test_no_secret_gets_anywhere(house: House) -> None:
     house.fetch_pages()
     assert seen >= CLASSES
     assert commands.count("$") == len(COMMANDS) and "Traceback" not in commands
+    assert {command[1] for command in COMMANDS if command[0] == "tasks"} == set(cli.commands)
     assert crashed.count("tests.faulty.Fault: in ") == len(faulty.OF_ENQUEUEING)
     assert all(words in said[name] for name, words in WRONG.items())
     assert "Fatal Python error: Aborted" in prefork.output()
