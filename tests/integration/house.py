@@ -111,7 +111,7 @@ class House:
         address = f"--address={HOST}", f"--port={port}", "--logging=debug"
         self.flower = self.stack.celery("flower", "flower", *address)
 
-    def stdin(self, name: str, given: str, *arguments: str, **env: str) -> str:
+    def said_by(self, name: str, given: str, *arguments: str, **env: str) -> str:
         """What a process prints, which is kept among the logs."""
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -214,7 +214,7 @@ class House:
             (folder / f"{name}.jsonl").write_text(text)
         commands = [[part.format_map(given) for part in command] for command in COMMANDS]
         env = {"HOOK_PASSWORD": password}
-        said = self.stdin("commands", json.dumps(commands), "-c", RUN_ALL, **env)
+        said = self.said_by("commands", json.dumps(commands), "-c", RUN_ALL, **env)
         for name in files:
             (folder / f"{name}.jsonl").unlink()
         return said
@@ -223,8 +223,8 @@ class House:
         """What has its own user, or ends in a traceback."""
         given = {"HOOK_PASSWORD": self.canaries["basic-auth password"]}
         as_worker, as_producer = map(self.server.url_for, ("worker", "producer"))
-        self.stdin("reseal", "", "-m", "tasks", "reseal", REDIS_URL=as_worker)
-        return self.stdin("crash", "", "-c", CRASH, REDIS_URL=as_producer, **given)
+        self.said_by("reseal", "", "-m", "tasks", "reseal", REDIS_URL=as_worker)
+        return self.said_by("crash", "", "-c", CRASH, REDIS_URL=as_producer, **given)
 
     def wrong_settings(self) -> Iterator[tuple[str, str]]:
         """Each setting that is a secret, in a form that is refused, and what is said of it."""
@@ -235,7 +235,7 @@ class House:
             "COMETCHAT_SECRET": f"{canaries['secret']}\x01",
             "COMETCHAT_ACCOUNTS": f'{{"{canaries["key"]}": "{canaries["secret"]}"',
         }.items():
-            yield name, self.stdin(f"wrong-{name}", "", "-m", "worker", "check", **{name: value})
+            yield name, self.said_by(f"wrong-{name}", "", "-m", "worker", "check", **{name: value})
 
     def fetch_pages(self) -> None:
         shown = [f"/{at}/{job.id}" for job in self.jobs for at in ("task", "api/task/info")]

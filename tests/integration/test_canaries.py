@@ -118,7 +118,7 @@ def leaks(house: House) -> dict[str, Callable[[str], object]]:
         "results": lambda secret: admin.set("celery-task-meta-x", f'{{"result": "{secret}"}}'),
         "commands to Redis": lambda secret: admin.exists(secret),
         "the append-only file": lambda secret: admin.set("x", secret) and admin.delete("x"),
-        "output and logs": lambda secret: house.stdin("leak", "", "-c", show, LEAK=secret),
+        "output and logs": lambda secret: house.said_by("leak", "", "-c", show, LEAK=secret),
         "Celery's events": event,
         "Sentry": sentry,
         "Flower's pages": lambda secret: eventually(lambda: page(secret)),
