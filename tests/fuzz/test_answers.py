@@ -282,9 +282,9 @@ BIG: Final[dict[str, Callable[[], bytes | Iterator[bytes]]]] = {
 def test_no_answer_is_too_large(wire: Wire, name: str) -> None:
     """A second of this process's time is the server's, too."""
     wire.answer = BIG[name]()
-    api = client(wire, read_timeout=2.0)
+    api = client(wire, read_timeout=20.0)
     started = time.monotonic()
     with watched("answers (big)", name), pytest.raises(ApiFailure) as failure:
         api.get_webhook("acme", "orders", version=2)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 15, "its size had no bound, the call's time alone"
     said(failure.value)

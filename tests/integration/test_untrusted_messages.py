@@ -66,9 +66,12 @@ def test_a_message_has_nothing_sent_to_others(
         "reply_to": STOLEN,
         "x": ["y"],
         "timelimit": [0.01, 0.01],
+        "eta": "2099-01-01T00:00:00+00:00",
     }
     content = [[job], {}, EVERYTHING]
     raw = message(headers, {"reply_to": STOLEN, "correlation_id": "c"}, content=content)
+    # Nobody else hints at it meanwhile.
+    broker.zadd("webhooks:published", {job: get_store().clock() + 60})
     broker.lpush(QUEUE, raw)
     assert get_job(job).wait(20).state == ("SUCCESS" if webhook_id == "orders" else "FAILURE")
     after = recorded(f"{app_id}-2")  # whatever the first one has Celery do, is done before
