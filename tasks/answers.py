@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict, cast, get_type_hints
+from typing import Any, Final, TypedDict, cast, get_type_hints
 
 from pydantic import SecretStr
 
@@ -25,6 +25,9 @@ from tasks.errors import (
 from tasks.retry_after import retry_after
 
 MAX_API_MESSAGE = 500  # characters
+#: Characters in which secrets of other calls are looked for: more than are shown, by more than any
+#: of them has in any form.
+MAX_SEARCHED: Final = MAX_API_MESSAGE + 4_096
 MAX_WRAPPERS = 10  # around an answer; the documented ones have at most three
 
 #: CometChat, error guide and management API error codes; the HTTP status is seldom documented.
@@ -162,11 +165,12 @@ def redact(text: str, secrets: Iterable[SecretStr]) -> str:
     """The text with each secret replaced by "[redacted]", in each form of `config/scrub.py`.
 
     These are the secrets of the very call: they are looked for anywhere, however short. Behind
-    them, all that this process knows are: the API may repeat what an earlier call had told it.
+    them, all that this process knows are, in the `MAX_SEARCHED` characters that are returned at
+    most: the API may repeat what an earlier call had told it.
     """
     forms = [forms_of(secret.get_secret_value(), long=1) for secret in secrets]
     try:
-        return known_secrets.all().text(Scrubber(forms).text(text))
+        return known_secrets.all().text(Scrubber(forms).text(text)[:MAX_SEARCHED])
     except Unsearchable:
         return REDACTED
 

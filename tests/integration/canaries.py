@@ -62,8 +62,7 @@ class Canaries:
 
 def _forms(value: str, name: str) -> dict[bytes, str]:
     """What is searched for: the longest part that no escaping changes, as it is and encoded."""
-    plain = max("".join(c if c.isascii() and c.isalnum() else " " for c in value).split(), key=len)
-    core = plain.encode()
+    core = max(re.findall(r"[A-Za-z0-9_-]+", value), key=len).encode()
     assert len(core) >= 12
     forms = {
         core: f"{name}, plain",
@@ -72,9 +71,9 @@ def _forms(value: str, name: str) -> dict[bytes, str]:
         core.hex().upper().encode(): f"{name}, HEX",
     }
     for offset in range(3):
-        coded = base64.b64encode(bytes(offset) + core)
         whole = slice(-(-offset * 8 // 6), (offset + len(core)) * 8 // 6)
-        forms[coded[whole]] = f"{name}, base64"
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            forms[encode(bytes(offset) + core)[whole]] = f"{name}, base64"
     return forms
 
 

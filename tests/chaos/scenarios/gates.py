@@ -77,7 +77,7 @@ def _killed_while_paused(chaos: Chaos, workers: list[Part], kills: int) -> None:
 @scenario("SIGKILL of workers whose gate is paused, or probes an API that is away")
 def gate_killed(chaos: Chaos) -> None:
     """A probe that died is followed by another; a pause outlives all workers."""
-    kills = chaos.size(2, 10)
+    kills = chaos.size(1, 10)
     chaos.start()
     workers = [chaos.worker(), chaos.worker()]
     _killed_while_it_probes(chaos, workers, kills)
