@@ -1,7 +1,8 @@
 """Loaded into a worker (`-I tests.faulty`), faults of the program, for webhooks of some names.
 
 That of `NAME` comes where a password is open. Those of `name_of(place)` come within the function
-that is named, on the line on which it has a secret as plain text, or else on its last one.
+that is named, on the line on which it has a secret as plain text, or else on its last one, and in
+a job's first attempt alone: what looks like a refusal of the account would close the gate again.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def name_of(place: str) -> str:
 def open_webhook(job: JobRecord) -> Webhook:
     """The real one's webhook, unless it has one of the names."""
     name = str(job.webhook.get("name"))
-    if name.startswith(NAME) and name != NAME:
+    if name.startswith(NAME) and name != NAME and job.attempt == 1:
         arm(OF_JOBS[int(name.removeprefix(NAME))])
     webhook = passwords.open_webhook(job)
     password = webhook.password and webhook.password.get_secret_value()

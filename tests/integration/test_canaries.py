@@ -32,6 +32,7 @@ TALKATIVE = {
     "KOMBU_LOG_CONNECTION": "1",
     "KOMBU_LOG_CHANNEL": "1",
     "PYTHONFAULTHANDLER": "1",
+    "GATE_PROBE_SECONDS": "1",  # some of the faults are refusals, which close it for all
 }
 
 #: Every class of failure that a job can have; the account's own are the history's.
