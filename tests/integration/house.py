@@ -109,7 +109,7 @@ class House:
         self.beat = self.stack.celery("beat", "beat", "--loglevel", "debug")
         port = self.flower_url.rpartition(":")[2]
         address = f"--address={HOST}", f"--port={port}", "--logging=debug"
-        self.flower = self.stack.celery("flower", "flower", *address)
+        self.stack.celery("flower", "flower", *address)
 
     def said_by(self, name: str, given: str, *arguments: str, **env: str) -> str:
         """What a process prints, which is kept among the logs."""

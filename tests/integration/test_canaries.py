@@ -145,7 +145,7 @@ def test_no_secret_gets_anywhere(house: House) -> None:
     make_due("retry_failed", house.server.url_for("admin"))
     eventually(lambda: '"event": "retry_failed"' in threads.output(), 20)
     use_environment(house.stack.env)
-    assert threads.stop() == 0
+    assert [threads.stop(), house.beat.stop()] == [0, 0]
     prefork = house.worker(
         "prefork", "--pool", "prefork", "--concurrency", "1", LOG_FORMAT="console"
     )
