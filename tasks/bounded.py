@@ -15,6 +15,7 @@ from math import inf
 from typing import Any
 
 import redis
+from redis.connection import HiredisRespSerializer
 
 _until: ContextVar[float] = ContextVar("until", default=inf)
 
@@ -69,8 +70,24 @@ def bounded(kind: Any) -> Any:
     return type(f"Bounded{kind.__name__}", (_BoundedConnection, kind), {})
 
 
+class _Packer(HiredisRespSerializer):
+    """What turns a command into bytes.
+
+    hiredis does not look whether a number became a text, which fails where a signal raises at that
+    very moment, as Ctrl-C does: the process crashed.
+    """
+
+    def pack(self, *args: Any) -> list[bytes]:
+        texts: Any = (str(one) if isinstance(one, int | float) else one for one in args)
+        packed: list[bytes] = super().pack(*texts)
+        return packed
+
+
 class _BoundedConnection:
     socket_connect_timeout: float | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"command_packer": _Packer(), **kwargs})
 
     def _connect(self) -> Any:
         usual, left = self.socket_connect_timeout, seconds_left()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks.bounded import bound, bounded, seconds_left, within
+from worker.stack import ROOT
 
 SLACK = 0.5  # seconds
 
@@ -119,6 +122,9 @@ def test_connecting_has_no_more_time_for_two_addresses_than_is_left() -> None:
     class Connection:
         socket_connect_timeout: float | None = 1.5
 
+        def __init__(self, **_: Any) -> None:
+            pass
+
         def _connect(self) -> float | None:
             return self.socket_connect_timeout
 
@@ -137,3 +143,37 @@ def test_a_class_is_bounded_once() -> None:
     kind = bounded(redis.Connection)
     assert kind is not redis.Connection
     assert bounded(kind) is kind
+
+
+PACKING = """
+import signal, time
+import redis
+from tasks.bounded import bounded
+
+connection, many = bounded(redis.Connection)(), tuple(range(20_000))
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.0071, 0.0071)  # whatever the process does just then
+count, until = 0, time.monotonic() + 0.5
+while time.monotonic() < until:
+    try:
+        while time.monotonic() < until:
+            connection.pack_command("X", *many)
+    except KeyboardInterrupt:
+        count += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(count, *connection.pack_command("X", 1, 0.5))
+"""
+
+
+def test_a_signal_while_numbers_are_packed_is_no_crash() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PACKING],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    count, _, packed = done.stdout.partition(" ")
+    assert int(count) > 10
+    assert packed.strip() == str(b"*3\r\n$1\r\nX\r\n$1\r\n1\r\n$3\r\n0.5\r\n")
