@@ -193,14 +193,13 @@ class Sealer:
 
     def _open_unbound(self, sealed: str) -> SecretStr:
         # Which takes its time to load, and opens what earlier versions left alone.
-        from cryptography.fernet import Fernet, InvalidToken
+        from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-        for text in self._texts:
-            try:
-                plain = Fernet(text.get_secret_value()).decrypt(sealed)
-                return known_secrets.opened(Secret(plain.decode()))
-            except (InvalidToken, ValueError):
-                continue
+        try:  # without any key, MultiFernet raises a ValueError
+            keys = MultiFernet([Fernet(text.get_secret_value()) for text in self._texts])
+            return known_secrets.opened(Secret(keys.decrypt(sealed).decode()))
+        except (InvalidToken, ValueError):
+            pass
         raise SealingUnavailable(
             "A sealed password opens with none of SEALING_KEYS: put back the key that sealed it."
         )
