@@ -137,7 +137,9 @@ def beats(chaos: Chaos) -> None:
     worker = chaos.worker()
     seconds = chaos.size(4, 45)
     appointments = Appointments(chaos, 0.5, seconds)
-    pair = [chaos.stack.celery(f"beat{number}", "beat") for number in (1, 2)]
+    pair = [chaos.stack.celery(f"beat{n}", "beat", LOG_LEVEL="debug") for n in (1, 2)]
+    # Either of them writes the schedule before that, over what is made due.
+    chaos.wait_for(lambda: all("Acquiring lock" in b.output() for b in pair), 30, "both started")
     chaos.wait_for(lambda: _with_lock(pair), 30, "a beat has the lock")
     make_due(chaos, "retry_failed")
     chaos.wait_for(lambda: _rounds(worker) == 1, 20, "a round of retry_failed")
