@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import tests.chaos.scenarios
@@ -44,6 +44,20 @@ def scenario(
 
 def scenarios() -> dict[str, Scenario]:
     """All of them, in the order of their files and lines."""
+    for _ in _loading():
+        pass
+    return dict(_SCENARIOS)
+
+
+def scenario_of(name: str) -> Scenario:
+    """That of this name; files behind its own are not loaded. Raises `KeyError`."""
+    for _ in _loading():
+        if name in _SCENARIOS:
+            break
+    return _SCENARIOS[name]
+
+
+def _loading() -> Iterator[None]:
     for module in pkgutil.iter_modules(tests.chaos.scenarios.__path__):
         importlib.import_module(f"tests.chaos.scenarios.{module.name}")
-    return dict(_SCENARIOS)
+        yield

@@ -9,14 +9,14 @@ import sys
 import traceback
 
 from tests.chaos.harness import Chaos
-from tests.chaos.registry import scenarios
+from tests.chaos.registry import scenario_of
 
 
 def main(name: str, seed: str, form: str) -> int:
     """Run it, judge it, print its report; 1 if a promise was broken."""
     chaos = Chaos(name, int(seed), long=form == "long")
     try:
-        scenario = scenarios()[name]
+        scenario = scenario_of(name)
         scenario.run(chaos)
         if not scenario.apart:
             chaos.stop_workers()
