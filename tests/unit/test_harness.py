@@ -191,7 +191,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], play: Any
 ) -> tuple[int, Report]:
     one = Scenario("play", "a fault", play, heavy=False, seeds=None)
-    monkeypatch.setattr(tests.chaos.run, "scenarios", lambda: {"play": one})
+    monkeypatch.setattr(tests.chaos.run, "scenario_of", {"play": one}.__getitem__)
     code = tests.chaos.run.main("play", "7", "short")
     return code, Report.read(capsys.readouterr().out.splitlines()[-1])
 
@@ -255,9 +255,6 @@ def test_a_run_whose_worker_died(
     assert "ended by itself" in report.problems[0]
 
 
-def test_a_scenario_that_nobody_knows(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(tests.chaos.run, "scenarios", dict)
+def test_a_scenario_that_nobody_knows(capsys: pytest.CaptureFixture[str]) -> None:
     assert tests.chaos.run.main("play", "7", "short") == 1
     assert not Report.read(capsys.readouterr().out.splitlines()[-1]).is_good
