@@ -88,11 +88,13 @@ def _environment() -> Iterator[None]:
         yield
 
 
-def eventually(is_so: Callable[[], Any], seconds: float = 10.0, *, every: float = 0.02) -> Any:
+def eventually(
+    is_so: Callable[[], Any], seconds: float = 10.0, *, every: float = 0.02, what: str = "so"
+) -> Any:
     """What `is_so` returns once it is true; fails after so many seconds."""
     give_up = time.monotonic() + seconds
     while not (value := is_so()):
-        assert time.monotonic() < give_up, "it did not happen"
+        assert time.monotonic() < give_up, f"in {seconds} s it was not {what}"
         time.sleep(every)
     return value
 

@@ -267,8 +267,9 @@ class Stack:
         return url
 
     def start_worker(self, name: str = "worker", *options: str, **env: str) -> Part:
-        """Start a Celery worker; it is ready when it says so."""
-        return self.celery(name, "worker", "-n", f"{name}@stack", *options, **env)
+        """Start a Celery worker, as the Procfile does; it is ready when it says so."""
+        options = ("--without-mingle", "-n", f"{name}@stack", *options)
+        return self.celery(name, "worker", *options, **env)
 
     def celery(self, name: str, *arguments: str, **env: str) -> Part:
         """Start one of Celery's commands on the app, as the Redis user of its kind."""

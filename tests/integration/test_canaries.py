@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import sentry_sdk
@@ -111,6 +112,8 @@ def leaks(house: House) -> dict[str, Callable[[str], object]]:
         with subprocess.Popen(
             [sys.executable, "-c", "import sys; sys.stdin.read()", secret], stdin=subprocess.PIPE
         ) as process:
+            # A command line is empty for a moment after its process has begun.
+            eventually(lambda: secret in Path(f"/proc/{process.pid}/cmdline").read_text())
             house.places.processes.look()
             process.kill()
 
@@ -168,4 +171,4 @@ def test_no_secret_gets_anywhere(house: House) -> None:
         house.canaries.values = {"planted": secret}
         leak(secret)
         read = house.places.by_name()[place]
-        eventually(lambda read=read: house.canaries.seen_in(read()))
+        eventually(lambda read=read: house.canaries.seen_in(read()), what=f"seen in {place}")
