@@ -23,7 +23,7 @@ from tasks.create_webhook import get_policy
 from tasks.jobs import JobStore
 from tasks.sealing import get_sealer
 from tasks.store import get_store
-from worker.sandbox import SandboxControl
+from worker.sandbox import RunningSandbox, SandboxControl, running_sandbox
 from worker.stack import RedisServer, Stack
 
 #: Retries that are over within seconds; the formulas are the production ones.
@@ -163,6 +163,23 @@ def sandbox(stack: Stack, sandbox_of_stack: SandboxControl) -> SandboxControl:
     sandbox_of_stack.reset()
     open_gate(stack.env["REDIS_URL"])
     return sandbox_of_stack
+
+
+@pytest.fixture(scope="session")
+def lent_sandbox() -> Iterator[RunningSandbox]:
+    """For the tests that have all else of their own: it forgets at once, and starts slowly."""
+    with running_sandbox() as running:
+        yield running
+
+
+@contextmanager
+def own_stack(lent: RunningSandbox, **settings: str) -> Iterator[Stack]:
+    """A stack without a worker, its sandbox knowing nothing; this process is its producer."""
+    lent.control.reset()
+    with Stack(COMETCHAT_BASE_URL=lent.base_url, **settings) as stack:
+        stack.start_redis()
+        use_environment(stack.env)
+        yield stack
 
 
 def cancel_all() -> None:

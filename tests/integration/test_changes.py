@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from tasks import (
@@ -23,9 +22,9 @@ from tasks import (
 from tasks.actions import cancel_job, retry_job
 from tasks.errors import StepRefused
 from tasks.schedule import retry_failed
-from tests.conftest import FAST, eventually, use_environment
+from tests.conftest import FAST, eventually, own_stack
 from tests.integration.test_whole_webhook import calls, ready
-from worker.sandbox import SandboxControl
+from worker.sandbox import RunningSandbox, SandboxControl
 from worker.stack import Stack
 
 URL = "https://shop.example.com/hook"
@@ -177,11 +176,8 @@ class TestDelete:
 
 
 @pytest.fixture
-def own() -> Iterator[Stack]:
-    with Stack(**FAST, SEALING_KEYS=Fernet.generate_key().decode()) as stack:
-        stack.start_redis()
-        stack.start_sandbox()
-        use_environment(stack.env)
+def own(lent_sandbox: RunningSandbox) -> Iterator[Stack]:
+    with own_stack(lent_sandbox, **FAST) as stack:
         yield stack
 
 

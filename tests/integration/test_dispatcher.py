@@ -12,22 +12,19 @@ import pytest
 
 from tasks import Webhook, enqueue_webhook
 from tasks.jobs import LEASE_SECONDS
-from tests.conftest import FAST, eventually, use_environment
+from tests.conftest import FAST, eventually, own_stack
 from worker import dispatcher
-from worker.sandbox import SandboxControl
+from worker.sandbox import RunningSandbox, SandboxControl
 from worker.stack import Stack
 
 ORDERS = Webhook(id="orders", name="Orders", webhook_url="https://shop.example.com/hook")
 
 
 @pytest.fixture
-def own() -> Iterator[Stack]:
+def own(lent_sandbox: RunningSandbox) -> Iterator[Stack]:
     """A stack of the test's own, whose attempts take longer than a stopping worker has."""
-    with Stack(**FAST, WORKER_SHUTDOWN_SECONDS="2") as stack:
-        stack.env["COMETCHAT_READ_TIMEOUT"] = "60"
-        stack.start_redis()
-        stack.start_sandbox()
-        use_environment(stack.env)
+    slow = {**FAST, "COMETCHAT_READ_TIMEOUT": "60", "WORKER_SHUTDOWN_SECONDS": "2"}
+    with own_stack(lent_sandbox, **slow) as stack:
         yield stack
 
 

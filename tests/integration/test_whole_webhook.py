@@ -12,8 +12,8 @@ from config.accounts import DEFAULT as ACCOUNT
 from tasks import InvalidInput, Job, JobConflict, Webhook, enqueue_webhook, enqueue_webhooks
 from tasks.actions import retry_job
 from tasks.store import get_store
-from tests.conftest import FAST, SentrySink, eventually, use_environment
-from worker.sandbox import SandboxControl
+from tests.conftest import FAST, SentrySink, eventually, own_stack
+from worker.sandbox import RunningSandbox, SandboxControl
 from worker.stack import Part, Stack
 
 URL = "https://shop.example.com/hook"
@@ -246,11 +246,8 @@ class TestEnqueueing:
 
 
 @pytest.fixture
-def own() -> Iterator[Stack]:
-    with Stack(**FAST) as stack:
-        stack.start_redis()
-        stack.start_sandbox()
-        use_environment(stack.env)
+def own(lent_sandbox: RunningSandbox) -> Iterator[Stack]:
+    with own_stack(lent_sandbox, **FAST) as stack:
         yield stack
 
 

@@ -11,8 +11,8 @@ import redis
 
 from tasks import Webhook, enqueue_webhook, enqueue_webhooks, get_job
 from tasks.store import get_store
-from tests.conftest import FAST, eventually, use_environment
-from worker.sandbox import SandboxControl
+from tests.conftest import FAST, eventually, own_stack, use_environment
+from worker.sandbox import RunningSandbox, SandboxControl
 from worker.stack import Part, Stack
 
 URL = "https://shop.example.com/hook"
@@ -30,12 +30,9 @@ def ready(worker: Part) -> Part:
 
 
 @pytest.fixture
-def own() -> Iterator[Stack]:
+def own(lent_sandbox: RunningSandbox) -> Iterator[Stack]:
     """A stack of the test's own, without a worker yet."""
-    with Stack(**FAST, WORKER_SHUTDOWN_SECONDS="3") as stack:
-        stack.start_redis()
-        stack.start_sandbox()
-        use_environment(stack.env)
+    with own_stack(lent_sandbox, **FAST, WORKER_SHUTDOWN_SECONDS="3") as stack:
         yield stack
 
 
