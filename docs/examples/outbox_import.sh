@@ -2,8 +2,12 @@
 set -eu
 db=$1
 
-last=$(sqlite3 "$db" "SELECT coalesce(max(id), 0) FROM webhook_outbox")
-sqlite3 "$db" "SELECT json_set(webhook, '\$.app_id', app_id)
-               FROM webhook_outbox WHERE id <= $last" > "$db.jsonl"
+query() {
+    sqlite3 -cmd ".timeout 5000" "$db" "$1" # others may be writing just now
+}
+
+last=$(query "SELECT coalesce(max(id), 0) FROM webhook_outbox")
+query "SELECT json_set(webhook, '\$.app_id', app_id)
+       FROM webhook_outbox WHERE id <= $last" > "$db.jsonl"
 python -m tasks import "$db.jsonl"
-sqlite3 "$db" "DELETE FROM webhook_outbox WHERE id <= $last"
+query "DELETE FROM webhook_outbox WHERE id <= $last"

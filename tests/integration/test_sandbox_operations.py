@@ -193,13 +193,12 @@ def test_an_unknown_path_or_method(api: Api, method: str, path: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_answers_come_in_every_documented_shape(sandbox: RunningSandbox, shape: Any) -> None:
-    sandbox.control.settings(shape=shape)
     api = Api(sandbox, {})
-    created = api("POST", body=GOOD).json()
-    shown = api("GET", "/hook1").json()
-    updated = api("PUT", "/hook1", {}).json()
-    sandbox.control.settings(shape="object")
-    assert created == shown == updated == wrap(data(api("GET", "/hook1")), shape)
+    for method, path, body in (("POST", "", GOOD), ("GET", "/hook1", None), ("PUT", "/hook1", {})):
+        sandbox.control.settings(shape=shape)
+        told = api(method, path, body).json()
+        sandbox.control.settings(shape="object")
+        assert told == wrap(data(api("GET", "/hook1")), shape)
 
 
 def test_a_create_agrees_with_the_openapi_document(sandbox: RunningSandbox) -> None:

@@ -146,8 +146,8 @@ def tools_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     if not shutil.which("sqlite3"):
         (folder / "sqlite3").write_text(
-            f"#!{sys.executable}\nimport sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as db:\n"
-            "    for row in db.execute(sys.argv[2]): print(*row, sep='|')\n"
+            f"#!{sys.executable}\nimport sqlite3, sys\nwith sqlite3.connect(sys.argv[-2]) as db:\n"
+            "    for row in db.execute(sys.argv[-1]): print(*row, sep='|')\n"
         )
     for tool in folder.iterdir():
         tool.chmod(0o755)
@@ -177,3 +177,17 @@ def test_the_outbox_is_moved_by_the_command_line_killed_halfway(
     assert jobs.apps() == {app_id for app_id, _ in rows}
     assert [app for (app,) in db.execute("SELECT app_id FROM webhook_outbox")] == ["meanwhile"]
     assert move(db) == 1
+
+
+def test_the_command_line_waits_for_others_who_write(
+    db: sqlite3.Connection, tmp_path: Path, redis_server: str, tools: None
+) -> None:
+    outbox.sign_up(db, "shop", webhook(1))
+    script = ["sh", str(EXAMPLES / "outbox_import.sh"), str(tmp_path / "shop.db")]
+    db.execute("BEGIN EXCLUSIVE")
+    with subprocess.Popen(script, cwd=ROOT) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        db.commit()
+        assert process.wait(30) == 0
+    assert Jobs(redis_server).apps() == {"shop"}
