@@ -1,15 +1,16 @@
-"""How many jobs a second four workers end, and what each costs: prints JSON, a reading a window.
+"""How many jobs a second four workers end, and what each costs.
 
 `python -m tests.benchmarks.guest.throughput`, run from the program's folder or from a copy of it.
-It says `warm` and waits for a line before it measures, so that two can do so at the same time.
+Once its workers are warm they are frozen, and it says `warm`. For each line that it reads they work
+for a window, of which it prints a reading as JSON: two can take turns, each with all processors.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,10 @@ from tests.benchmarks.guest.world import World, world
 from tests.chaos.gauges import processor_seconds
 
 #: So many jobs wait at the beginning; those that are left at the end are not needed.
-JOBS = 40_000
-#: Seconds until all workers are warm, then how many windows of how many seconds are measured.
-WARM, WINDOWS, SECONDS = 3.0, 12, 4.0
+JOBS = 20_000
+#: Seconds until all workers are warm; of a window; until they work evenly after a freeze, which is
+#: shorter than what a lease has left at least.
+WARM, SECONDS, SETTLE = 3.0, 2.0, 0.4
 
 
 class Reading(NamedTuple):
@@ -43,28 +45,46 @@ def read(here: World, client: Any) -> Reading:
     return Reading(time.monotonic(), here.sandbox.wait_for_effects(0, "create"), steps, used)
 
 
-def measure() -> list[dict[str, float]]:
-    """For each window jobs a second, Redis steps and milliseconds of processor time a job.
+def measure() -> None:
+    """For each line print jobs a second, Redis steps and milliseconds of processor time a job.
 
     Raises:
-        RuntimeError: the jobs were over before the time was.
+        RuntimeError: the jobs were over before the lines were.
     """
     with world() as here:
         here.sandbox.settings(latency=0.0)
         here.enqueue(JOBS)
         here.start_workers()
         time.sleep(WARM)
+        signal_all(here, signal.SIGSTOP)
         print("warm", flush=True)
-        sys.stdin.readline()
-        assert here.stack.redis is not None
-        with redis.Redis.from_url(here.stack.redis.url, decode_responses=True) as client:
-            began, readings = time.monotonic(), [read(here, client)]
-            for number in range(1, WINDOWS + 1):
-                time.sleep(max(began + number * SECONDS - time.monotonic(), 0.0))
-                readings.append(read(here, client))
-        if readings[-1].created >= JOBS - 1_000:
-            raise RuntimeError(f"{JOBS} jobs are too few for this machine")
-    return [of_window(*pair) for pair in pairwise(readings)]
+        try:
+            for _ in sys.stdin:
+                signal_all(here, signal.SIGCONT)
+                time.sleep(SETTLE)
+                window = watch(here)
+                signal_all(here, signal.SIGSTOP)
+                print(json.dumps(window), flush=True)
+        finally:
+            signal_all(here, signal.SIGCONT)  # or they would not end
+
+
+def watch(here: World) -> dict[str, float]:
+    """What happens in a window."""
+    assert here.stack.redis is not None
+    with redis.Redis.from_url(here.stack.redis.url, decode_responses=True) as client:
+        before = read(here, client)
+        time.sleep(SECONDS)
+        after = read(here, client)
+    if after.created >= JOBS - 1_000:
+        raise RuntimeError(f"{JOBS} jobs are too few for this machine")
+    return of_window(before, after)
+
+
+def signal_all(here: World, number: signal.Signals) -> None:
+    """Freeze the workers, or let them go on."""
+    for worker in here.workers:
+        worker.signal(number)
 
 
 def of_window(before: Reading, after: Reading) -> dict[str, float]:
@@ -78,4 +98,4 @@ def of_window(before: Reading, after: Reading) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure()))
+    measure()
