@@ -5,8 +5,9 @@
 -- How far ahead bulk jobs are let into the pipe, and interactive ones, for which there must be room; no
 -- thread waits for its turn longer than that.
 local AHEAD_SECONDS, TURN_SECONDS = 0.18, 0.5
--- Where there is no limit, bulk jobs fill the pipe with what is done in AHEAD_SECONDS, or these few.
-local BULK_LEAST = 32
+-- Where there is no limit, bulk jobs fill the pipe with what is done in so many seconds, or these few: with
+-- less some workers run dry while others have jobs, and with more an interactive one waits longer.
+local FREE_AHEAD_SECONDS, BULK_LEAST = 0.4, 32
 -- What was not used in so many seconds may be made up for.
 local BURST_SECONDS = 0.02
 -- A little less than what is allowed, as calls do not arrive as evenly as they were let through.
@@ -153,7 +154,7 @@ local function rooms(account, most, size, published)
   local bulk = room(gate, now, most, size, AHEAD_SECONDS)
   if all == size then
     local lately = gate.second and now - gate.second < 2 and math.max(gate.last, gate.count) or 0
-    bulk = math.min(size, math.max(BULK_LEAST, math.ceil(lately * AHEAD_SECONDS)))
+    bulk = math.min(size, math.max(BULK_LEAST, math.ceil(lately * FREE_AHEAD_SECONDS)))
     return size - published, bulk - published, opens
   end
   local inside = in_pipe(account)

@@ -223,5 +223,5 @@ def test_bulk_fills_more_of_it_where_more_is_done(roomy: Callable[..., Line]) ->
     seconds, _ = gate.time()
     gate.hset("webhooks:gate:default", mapping={"second": seconds, "last": 800, "count": 10})
     line.add("shop", *names("a", 600), priority="bulk")
-    assert line.store.counts()[PUBLISHED] == 144
-    assert line.store.counts()[WAITING] == 456
+    assert line.store.counts()[PUBLISHED] == 320
+    assert line.store.counts()[WAITING] == 280

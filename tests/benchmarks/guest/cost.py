@@ -1,65 +1,61 @@
-"""What the gate costs where there is no limit: the program beside a copy of it without the gate.
+"""What the gate costs where there is no limit: the same workers with it and without, in turns.
 
-Both are started at the same time, each on a stack of its own, and take turns of two seconds: each
-has all processors then, and what else the machine does hits both alike.
+The gate is out of the workers in every second period (see `switched`), and each pair of periods is
+compared: what else the machine does hits both alike, and so does how fast these very processes
+happen to be, which differs by 10% from start to start.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
+import time
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import redis
 
 from tests.benchmarks.guest.figures import Figure, least, most
-from tests.benchmarks.guest.world import say
-from worker.stack import ROOT
+from tests.benchmarks.guest.switched import PERIOD
+from tests.benchmarks.guest.world import World, say, sleep_until, world
+from tests.chaos.gauges import processor_seconds
 
-#: What a copy needs of the repository.
-NEEDED = ("config", "tasks", "worker", "tests")
-#: How often both are started anew: where a process runs is chance.
-STARTS = 4
-#: How often each has its turn after a start. The first ones end what the freeze before was too long
-#: for, and do not count.
-TURNS, UNEVEN = 18, 2
-#: Seconds until one is warm; a window takes two.
-LONGEST = 180.0
+#: How often the workers are started anew, and how many pairs of periods are then measured.
+STARTS, PAIRS = 4, 10
+#: So many jobs wait at each start; those that are left at the end are not needed.
+JOBS = 50_000
+#: Seconds of a period that do not count: the pipe is as full as before, and other steps are loaded.
+SETTLE = 1.9
 #: At least so much of the throughput is left; so many steps more for each job.
 LEFT, STEPS = 0.95, 1.0
 
-#: Put behind tasks/gate.py: nothing is asked, read or told.
-NO_GATE = """
 
-Turn.before_call = lambda self: None
-Turn.after_call = lambda self, headers: None
-Turn.told = lambda self, failure=None: Told()
-"""
+class Reading(NamedTuple):
+    """What had been used up to some moment."""
 
-Windows = list[dict[str, float]]
+    at: float
+    created: int
+    steps: int
+    processor: float
+
+
+class Window(NamedTuple):
+    """What happened between two readings: jobs a second, and what each job took."""
+
+    rate: float
+    steps: float
+    processor_ms: float
 
 
 def cost() -> list[Figure]:
     """Throughput and steps with the gate and without."""
-    pairs: list[tuple[dict[str, float], dict[str, float]]] = []
-    with tempfile.TemporaryDirectory(prefix="guest-") as folder:
-        places = copied(Path(folder) / "with"), copy_without_gate(Path(folder) / "without")
-        for number in range(STARTS):
-            turned = -1 if number % 2 else 1
-            windows = in_turns(places[::turned])[::turned]
-            pairs += zip(*windows, strict=True)
-            say("; ".join(map(_words, windows)))
+    pairs = [pair for _ in range(STARTS) for pair in measured()]
 
     def median(name: str, which: int) -> float:
-        return statistics.median(pair[which][name] for pair in pairs)
+        return statistics.median(getattr(pair[which], name) for pair in pairs)
 
     def compared(name: str) -> float:
-        return statistics.median(one[name] / other[name] for one, other in pairs)
+        ratios = sorted(getattr(one, name) / getattr(other, name) for one, other in pairs)
+        return statistics.fmean(ratios[len(pairs) // 10 : -len(pairs) // 10])
 
     return [
         least("throughput with the gate, of that without", compared("rate"), LEFT, "{:.1%}"),
@@ -70,72 +66,54 @@ def cost() -> list[Figure]:
     ]
 
 
-def copied(to: Path) -> Path:
-    """Copy the program."""
-    to.mkdir()
-    for part in NEEDED:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / part, to / part, ignore=ignored)
-    return to
-
-
-def copy_without_gate(to: Path) -> Path:
-    """Copy the program, without the gate."""
-    copied(to)
-    shutil.copy(Path(__file__).with_name("no_gate.lua"), to / "tasks" / "lua" / "gate.lua")
-    with (to / "tasks" / "gate.py").open("a") as file:
-        file.write(NO_GATE)
-    return to
-
-
-def in_turns(places: Sequence[Path]) -> list[Windows]:
-    """Measure the throughput in each of the copies, each with all processors.
+def measured() -> list[tuple[Window, Window]]:
+    """A window with the gate and one without, for each pair of periods after a start.
 
     Raises:
-        RuntimeError: one did not measure, or not in time.
+        RuntimeError: the jobs were over before the time was.
     """
-    runs = [_started(place) for place in places]
-    found: list[Windows] = [[] for _ in runs]
-    try:
-        for run in runs:
-            _said(run)  # that it is warm
-        for turn in range(TURNS):
-            # Who is first has both the earlier window and the later one in turn.
-            for which in sorted(range(len(runs)), reverse=turn % 2 == 1):
-                _tell(runs[which], "go")
-                found[which].append(json.loads(_said(runs[which])))
-        return [windows[UNEVEN:] for windows in found]
-    finally:
-        for run in runs:
-            run.communicate(timeout=LONGEST)  # no more lines: it ends its parts, and itself
+    windows: tuple[list[Window], list[Window]] = [], []
+    with world() as here:
+        here.sandbox.settings(latency=0.0)
+        here.enqueue(JOBS)
+        here.start_workers(options=("-I", "tests.benchmarks.guest.switching"))
+        assert here.stack.redis is not None
+        with redis.Redis.from_url(here.stack.redis.url, decode_responses=True) as client:
+            # The first pair of periods warms all up.
+            first = 2 * int(time.time() / PERIOD / 2 + 2)
+            for period in range(first, first + 2 * PAIRS):
+                sleep_until(period * PERIOD + SETTLE)
+                before = read(here, client)
+                sleep_until((period + 1) * PERIOD - 0.1)
+                after = read(here, client)
+                windows[period % 2].append(between(before, after))
+        if after.created >= JOBS - 1_000:
+            raise RuntimeError(f"{JOBS} jobs are too few for this machine")
+    say("; ".join(map(_words, windows)))
+    return list(zip(*windows, strict=True))
 
 
-def _tell(run: subprocess.Popen[str], words: str) -> None:
-    assert run.stdin
-    run.stdin.write(words + "\n")
-    run.stdin.flush()
+def read(here: World, client: Any) -> Reading:
+    """How it stands now; steps are round trips of the program's own, without the broker's."""
+    stats = client.info("commandstats")
+    steps = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
+    assert here.stack.redis is not None
+    parts = [*here.workers, here.stack.redis.part]
+    used = sum(map(processor_seconds, parts)) if Path("/proc/self/stat").exists() else 0.0
+    return Reading(time.monotonic(), here.sandbox.wait_for_effects(0, "create"), steps, used)
 
 
-def _said(run: subprocess.Popen[str]) -> str:
-    """The next line of one. Raises `RuntimeError` if it does not come."""
-    assert run.stdout
-    if select.select([run.stdout], [], [], LONGEST)[0] and (line := run.stdout.readline()):
-        return line.strip()
-    raise RuntimeError(f"no throughput in {LONGEST:g} s, exit code {run.poll()}")
-
-
-def _started(place: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.guest.throughput"],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": str(place)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+def between(before: Reading, after: Reading) -> Window:
+    """What happened between two readings."""
+    created = max(after.created - before.created, 1)
+    return Window(
+        rate=created / (after.at - before.at),
+        steps=(after.steps - before.steps) / created,
+        processor_ms=1000 * (after.processor - before.processor) / created,
     )
 
 
-def _words(windows: Windows) -> str:
-    rates = " ".join(f"{each['rate']:.0f}" for each in windows)
-    processor = statistics.median(each["processor_ms"] for each in windows)
+def _words(windows: list[Window]) -> str:
+    rates = " ".join(f"{each.rate:.0f}" for each in windows)
+    processor = statistics.median(each.processor_ms for each in windows)
     return f"{rates} jobs/s, {processor:.2f} ms a job"

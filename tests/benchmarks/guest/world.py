@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,10 +46,10 @@ class World:
     workers: list[Part] = field(default_factory=list)
     _apps: int = 0
 
-    def start_workers(self, count: int = WORKERS) -> None:
+    def start_workers(self, count: int = WORKERS, options: Sequence[str] = ()) -> None:
         """Start workers, all at once, and wait until they are ready."""
         begun = [
-            self.stack.start_worker(f"w{len(self.workers) + number}")
+            self.stack.start_worker(f"w{len(self.workers) + number}", *options)
             for number in range(1, count + 1)
         ]
         for part in begun:

@@ -1,0 +1,34 @@
+"""What `make bench-guest` compares the gate with: the same without it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks import Webhook, enqueue_webhook
+from tasks.gate import Turn
+from tasks.jobs import JobStore
+from tasks.steps import Steps
+from tests.benchmarks.guest import switched
+
+ORDERS = Webhook(id="orders", name="Orders", webhook_url="https://shop.example.com/hook")
+
+
+def test_the_gate_is_out_of_a_worker_in_every_second_period(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for method in ("before_call", "after_call", "told"):
+        monkeypatch.setattr(Turn, method, getattr(Turn, method))  # as it was, afterwards
+    monkeypatch.setattr(Steps, "run", Steps.run)
+    switched.switch()
+    for is_out in (True, False):
+        monkeypatch.setattr(switched, "is_out", lambda out=is_out: out)
+        job = enqueue_webhook(f"shop-{is_out}", ORDERS)
+        record = store.claim(job.id, worker="w", token="t")
+        assert record is not None
+        turn = Turn(store.gate, record.account, 0.0)
+        turn.before_call()
+        turn.after_call({})
+        assert store.finish(record, "SUCCESS", told=turn.told())
+        assert job.refresh().state == "SUCCESS"
+        monkeypatch.setattr(switched, "is_out", lambda: False)
+        assert bool(store.gate.look(record.account).fields) == (not is_out)
