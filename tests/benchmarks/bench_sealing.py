@@ -7,7 +7,6 @@ thread. Exits with 1 if either takes more than 110% of the other's time (means o
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 from config.sealing_keys import new_pair
 from tasks import Job, Webhook, enqueue_webhook, producer
 from tasks.passwords import Sealed, seal_password
+from tests.benchmarks.guest.figures import middle
 from tests.benchmarks.unsealed import unsealed
 from tests.conftest import use_environment
 from worker.stack import Stack
@@ -36,12 +36,6 @@ def webhook(number: int) -> Webhook:
         username="chat",
         password=f"Hunter2Hunter{number}",
     )
-
-
-def middle(times: list[float]) -> float:
-    """The mean without the tenth at each end: those of attempts are whole milliseconds."""
-    tenth = len(times) // 10
-    return statistics.fmean(sorted(times)[tenth:-tenth])
 
 
 def ratio(words: str, times: dict[str, list[float]]) -> bool:

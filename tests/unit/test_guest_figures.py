@@ -18,6 +18,7 @@ from tests.benchmarks.guest.figures import (
     by_second,
     least,
     merged,
+    middle,
     most,
     reached_after,
     rows,
@@ -109,3 +110,8 @@ def test_the_steps_without_the_gate_have_all_that_they_use_of_it() -> None:
     }
     assert "tell_gate" in used
     assert used <= set(re.findall(r"^local function (\w+)", instead, re.MULTILINE))
+
+
+def test_the_middle_leaves_out_a_tenth_at_each_end() -> None:
+    assert middle([1000.0, *range(1, 9), -1000.0]) == 4.5
+    assert middle([1.0, 2.0, 6.0]) == 3.0

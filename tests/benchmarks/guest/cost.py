@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from tests.benchmarks.guest.figures import Figure, least, most
+from tests.benchmarks.guest.figures import Figure, least, middle, most
 from tests.benchmarks.guest.switched import PERIOD
 from tests.benchmarks.guest.world import World, say, sleep_until, world
 from tests.chaos.gauges import processor_seconds
@@ -54,8 +54,7 @@ def cost() -> list[Figure]:
         return statistics.median(getattr(pair[which], name) for pair in pairs)
 
     def compared(name: str) -> float:
-        ratios = sorted(getattr(one, name) / getattr(other, name) for one, other in pairs)
-        return statistics.fmean(ratios[len(pairs) // 10 : -len(pairs) // 10])
+        return middle(getattr(one, name) / getattr(other, name) for one, other in pairs)
 
     return [
         least("throughput with the gate, of that without", compared("rate"), LEFT, "{:.1%}"),

@@ -78,6 +78,13 @@ def merged(runs: Sequence[Sequence[Figure]]) -> list[Figure]:
     ]
 
 
+def middle(values: Iterable[float]) -> float:
+    """The mean without the tenth at each end."""
+    inner = sorted(values)
+    tenth = len(inner) // 10
+    return statistics.fmean(inner[tenth : len(inner) - tenth])
+
+
 HEAD = "| day | figure | measured | bound | holds |\n| --- | --- | --- | --- | --- |"
 
 
