@@ -13,6 +13,7 @@ import pytest
 import redis
 from celery.result import AsyncResult
 
+from config.accounts import DEFAULT as ACCOUNT
 from config.celery_app import app as celery_app
 from tasks import Job, Webhook, enqueue_webhook
 from tasks.actions import cancel_job, retry_job
@@ -146,8 +147,8 @@ class TestTheBackendSaysWhatTheRecordSays:
         create = {"operation": "create", "times": 1}
         sandbox.faults(
             {**create, "kind": "hold"},
-            # Without a time to wait, a rate limit lets the job rest in RETRY for a minute.
-            {**create, "kind": "rate_limit", "headers_style": "none"},
+            # The gate is closed for so long, and the job rests in RETRY.
+            {**create, "kind": "rate_limit", "seconds": 60, "headers_style": "retry-after"},
             {**create, "kind": "hold", "when": "after"},
         )
         sandbox.remove_apps("shop")
@@ -166,6 +167,7 @@ class TestTheBackendSaysWhatTheRecordSays:
 
         sandbox.add_apps("shop", after_seconds=0)
         retry_job(job.id)
+        assert get_store().gate.resume(ACCOUNT) == "limited"
         sandbox.wait_for_held()
         eventually(lambda: stored(job).state == "STARTED")
         sandbox.release()
