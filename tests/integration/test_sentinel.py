@@ -64,8 +64,8 @@ def store_at(url: str) -> JobStore:
     return JobStore(SecretStr(url), pipe_size=8, result_ttl=60, patience=0.1)
 
 
-def python(stack: Stack, *args: str, code: int = 0) -> str:
-    """What a command of the stack says; never a password."""
+def run(stack: Stack, *args: str) -> subprocess.CompletedProcess[str]:
+    """A command of the stack, which never says a password."""
     done = subprocess.run(
         [sys.executable, "-m", *args],
         cwd=REPOSITORY,
@@ -76,7 +76,13 @@ def python(stack: Stack, *args: str, code: int = 0) -> str:
         check=False,
     )
     assert_untold(done.stdout + done.stderr)
-    assert done.returncode == code, done.stderr
+    return done
+
+
+def python(stack: Stack, *args: str) -> str:
+    """What a command of the stack says."""
+    done = run(stack, *args)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -89,11 +95,20 @@ def run_a_job(stack: Stack, app: Celery, name: str) -> float:
     """A job runs, and the result backend knows; when it had ended, in unix seconds."""
     # A busy machine may have two fail-overs: what no replica has would go with the second.
     args = ("--app-id", name, "--durability", "replicas", "--wait", "30", "--json")
-    job = json.loads(python(stack, "tasks", *ENQUEUE, *args))
+    job = json.loads(eventually(lambda: confirmed(stack, *ENQUEUE, *args), BACK_SECONDS))
     assert job["state"] == "SUCCESS"
     # A result that met the fail-over is told again by whoever next looks for such.
     eventually(lambda: AsyncResult(job["id"], app=app).state == "SUCCESS", 2 * BACK_SECONDS)
     return datetime.fromisoformat(job["ended_at"]).timestamp()
+
+
+def confirmed(stack: Stack, *args: str) -> str:
+    """What the command says of a job that a replica has; '' if it says to repeat it."""
+    done = run(stack, "tasks", *args)
+    if done.returncode == 3 and json.loads(done.stderr)["recorded"]:
+        return ""
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def run_beats_task(stack: Stack, app: Celery, name: str) -> float:
