@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 import structlog
+from celery.beat import SchedulingError
 from kombu.exceptions import OperationalError
 from redbeat.schedulers import RedBeatScheduler, acquire_distributed_beat_lock, get_redis
 
@@ -62,16 +63,24 @@ class PatientScheduler(RedBeatScheduler):
         self._in_trouble = False
         return pause
 
-    def apply_async(self, *args: Any, **options: Any) -> Any:
-        """Send one task; redbeat tells what went wrong, and goes on with the next."""
+    def apply_async(self, entry: Any, *args: Any, **options: Any) -> Any:
+        """Send one task, and note that after it: what could not be sent stays due.
+
+        Celery notes it first, and what it could not send is sent when it is due again, which may
+        be tomorrow. What cannot be noted is sent twice, which does no harm.
+        """
         try:
-            return super().apply_async(*args, **options)
-        except Exception:
+            sent = super().apply_async(entry, *args, **{**options, "advance": False})
+        except SchedulingError as error:
+            problem = type(error.__context__).__name__
+            log.warning("not sent, it stays due", task=entry.name, problem=problem)
             # After a fail-over it may lead to a server that is a replica now: connect anew.
             self.connection.collect()
             for cached in ("connection", "producer", "_maybe_due_kwargs"):
                 self.__dict__.pop(cached, None)
-            raise
+            return None
+        self.reserve(entry)
+        return sent
 
     def close(self) -> None:
         """Give the lock back; it expires by itself if Redis is away."""

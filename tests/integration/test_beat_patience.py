@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,6 +55,25 @@ def test_beat_stays_and_goes_on() -> None:
         eventually(lambda: client.llen(QUEUE) == 1)
 
         server.kill()
+        assert beat.stop() == 0
+        assert "Traceback" not in beat.output()
+
+
+def test_what_could_not_be_sent_stays_due() -> None:
+    with Stack(COMETCHAT_BASE_URL="http://127.0.0.1:1") as stack:
+        server = stack.start_redis()
+        beat = stack.celery("beat", "beat", "--max-interval", "1")
+        beat.wait_for_line("Acquired lock")
+        client: Any = redis.Redis.from_url(server.url)
+        client.execute_command("ACL", "SETUSER", "default", "-lpush")
+        make_due(server.url, "prune")
+        beat.wait_for_line("Sending due task prune")
+        eventually(lambda: count(beat, "not sent, it stays due") == 1)
+        assert client.llen(QUEUE) == 0
+        client.execute_command("ACL", "SETUSER", "default", "+lpush")
+        eventually(lambda: client.llen(QUEUE) == 1)
+        # Once, and noted.
+        assert client.zscore("webhooks:beat::schedule", "webhooks:beat:prune") > time.time()
         assert beat.stop() == 0
         assert "Traceback" not in beat.output()
 

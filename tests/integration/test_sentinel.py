@@ -35,7 +35,7 @@ BACK_SECONDS = 15.0
 def stack() -> Iterator[Stack]:
     """A worker and beat on a primary with two replicas and three sentinels."""
     with Stack(**FAST) as stack:
-        group = Group(stack.folder, down_after=1.0)
+        group = Group(stack.folder)
         stack.redis = group  # type: ignore[assignment]  ended as the stack ends its own
         stack.env["REDIS_URL"] = group.url
         stack.start_sandbox()
@@ -93,7 +93,7 @@ def assert_untold(text: str) -> None:
 
 def run_a_job(stack: Stack, app: Celery, name: str) -> float:
     """A job runs, and the result backend knows; when it had ended, in unix seconds."""
-    # A busy machine may have two fail-overs: what no replica has would go with the second.
+    # There may be a second fail-over: what no replica has would go with it.
     args = ("--app-id", name, "--durability", "replicas", "--wait", "30", "--json")
     job = json.loads(eventually(lambda: confirmed(stack, *ENQUEUE, *args), BACK_SECONDS))
     assert job["state"] == "SUCCESS"

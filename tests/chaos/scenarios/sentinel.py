@@ -19,7 +19,7 @@ BACKLOG = 50
 def start_group(chaos: Chaos, **settings: str) -> Group:
     """A primary, two replicas and three sentinels in the place of one Redis."""
     chaos.unguarded()  # with Sentinel there is no TLS
-    group = Group(chaos.stack.folder, down_after=chaos.size(1, 4) / 2)
+    group = Group(chaos.stack.folder)
     chaos.stack.redis = group  # the stack ends it as it ends its own
     chaos.stack.env.update(settings, REDIS_URL=group.url)
     chaos.start_sandbox()
