@@ -166,7 +166,7 @@ class Gate:
         wait = -1.0 if told.wait is None else told.wait
         limits = self.limits
         own = limits.most(account), limits.share, limits.probe_seconds
-        return (told.what, wait, *of, *own, told.ago, told.answered)
+        return (told.what, wait, *of, *own, told.ago, told.answered, account)
 
 
 class Turn:

@@ -33,6 +33,8 @@ def announced(headers: Mapping[str, str], *, now: float) -> Announced | None:
     The reset is unix seconds by the server's clock: its Date goes before `now`.
     """
     told = {name.lower(): value for name, value in headers.items()}
+    if not any(name in told for name in _LIMIT):
+        return None
     limit, left, reset = (
         next((number for name in names if (number := number_of(told.get(name))) is not None), None)
         for names in (_LIMIT, _LEFT, _RESET)

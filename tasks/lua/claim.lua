@@ -35,19 +35,24 @@ redis.call('ZREM', PUBLISHED, id)
 redis.call('ZREM', WAITING, id)
 if redis.call('EXISTS', key) == 0 then return false end
 -- One that nobody needs any more makes no call, and waits for none.
-local has_expired = tonumber(redis.call('HGET', key, 'expires_at') or now + 1) <= now
+local was = redis.call('HMGET', key, 'expires_at', 'account')
+local has_expired = tonumber(was[1] or now + 1) <= now
 if is_held(id) and not has_expired then
   redis.call('ZADD', WAITING, stamp(now + HELD), id)
   return false
 end
-local account, most = redis.call('HGET', key, 'account'), ARGV[5]
+local account, most = was[2], ARGV[5]
 for i = 7, #ARGV, 2 do
   if ARGV[i] == account then most = ARGV[i + 1] end
 end
-local gate = gate_of(account)
-local turn = has_expired and 0 or ask(gate, now, tonumber(most), tonumber(ARGV[6]))
-note_closed(gate, now)
-keep_gate(gate)
+local turn, closed_for = 0, open_for_all(account, now, tonumber(most))
+if not closed_for then
+  local gate = gate_of(account)
+  turn = has_expired and 0 or ask(gate, now, tonumber(most), tonumber(ARGV[6]))
+  note_closed(gate, now)
+  keep_gate(gate)
+  closed_for = time_closed(gate, now)
+end
 if not turn then
   redis.call('ZADD', WAITING, redis.call('HGET', key, 'due_at') or stamp(now), id)
   line_up(id, 'back')
@@ -59,13 +64,11 @@ redis.call('HINCRBY', key, 'attempts', 1)
 local is_first = redis.call('HSETNX', key, 'first_attempt_at', stamp(now)) == 1
 redis.call('HSET', key, 'state', 'STARTED', 'started_at', stamp(now), 'worker', ARGV[2],
   'token', ARGV[3])
-redis.call('HDEL', key, 'due_at')
-local closed_for = time_closed(gate, now)
-if is_first then
-  redis.call('HDEL', key, 'closed_before')
-  if closed_for > 0 then redis.call('HSET', key, 'closed_before', string.format('%.6f', closed_for)) end
+redis.call('HDEL', key, 'due_at', is_first and 'closed_before' or 'due_at')
+if closed_for > 0 then
+  if is_first then redis.call('HSET', key, 'closed_before', string.format('%.6f', closed_for)) end
+  closed_for = closed_for - tonumber(redis.call('HGET', key, 'closed_before') or 0)
 end
-closed_for = closed_for - tonumber(redis.call('HGET', key, 'closed_before') or 0)
 local answer = claimed()
 for _, more in ipairs({'turn', tostring(turn), 'closed', tostring(closed_for)}) do answer[#answer + 1] = more end
 return answer

@@ -1,6 +1,6 @@
 -- The gate of an account: what its jobs share. Put before every step, behind the prelude.
--- Pure functions of a gate, an instant and what happened; `gate_of` and `keep_gate` alone touch
--- Redis. A gate's fields are described in tasks/gate.py.
+-- Pure functions of a gate, an instant and what happened; `gate_of`, `keep_gate` and the two shortcuts
+-- alone touch Redis. A gate's fields are described in tasks/gate.py.
 
 -- How far ahead bulk jobs are let into the pipe, and interactive ones, for which there must be room; no
 -- thread waits for its turn longer than that.
@@ -29,9 +29,11 @@ local BROKEN_PROBE, RAMP_SECONDS, RAMP_LEAST = 1, 10, 20
 -- A refused account is asked every `probe` seconds, so many times, then less and less often.
 local PROBES, PROBE_GROWTH, PROBE_MOST = 4, 1.5, 300
 
+local function gate_key(account) return KEYS[1] .. 'gate:' .. account end
+
 local function gate_of(account)
-  local flat = redis.call('HGETALL', KEYS[1] .. 'gate:' .. account)
-  local gate = {key = KEYS[1] .. 'gate:' .. account, changed = {}}
+  local flat = redis.call('HGETALL', gate_key(account))
+  local gate = {key = gate_key(account), changed = {}}
   for i = 1, #flat, 2 do gate[flat[i]] = tonumber(flat[i + 1]) or flat[i + 1] end
   return gate
 end
@@ -90,6 +92,20 @@ local function rate_at(gate, at, most)
     rate = math.min(rate, gate.ramp_to * share)
   end
   return rate
+end
+
+-- A shortcut: whether a gate lets everything through and learns nothing from a success, as most do at
+-- most times. For how many seconds of its life it was closed, and what it has counted: the second, calls
+-- in it. Nothing for any other gate, which is read and asked as a whole.
+local function open_for_all(account, at, most)
+  if most > 0 then return end
+  local was = redis.call('HMGET', gate_key(account), 'paused_at', 'rejected_at', 'broken_at', 'down_at', 'announced',
+                         'top', 'bad', 'wait_until', 'ramp_at', 'down', 'second', 'count')
+  for i = 1, 7 do
+    if was[i] then return end
+  end
+  if was[8] and tonumber(was[8]) > at or was[9] and tonumber(was[9]) + RAMP_SECONDS > at then return end
+  return tonumber(was[10] or 0), tonumber(was[11] or nil), tonumber(was[12] or nil)
 end
 
 -- May a call be made? The seconds until its turn, which is taken with this; or nothing, the reason
@@ -318,16 +334,26 @@ local function tell(gate, at, id, since, told, most, share, probe)
   return news
 end
 
+-- A shortcut, too: a success that says nothing else is counted, if the gate is open for all and has
+-- counted others of this second. Whether it was.
+local function count_success(account, at, calls)
+  local is_open, second, count = open_for_all(account, at, 0)
+  if not is_open or second ~= math.floor(at) or not count then return false end
+  redis.call('HSET', gate_key(account), 'ok_at', string.format('%.6f', at), 'count', string.format('%.6f', count + calls))
+  return true
+end
+
 -- What a step's arguments tell the gate, from the `i`th on: what the answer was ('ok', 'bad',
 -- 'limited', 'rejected', or '' if no call was made), then as `tell` takes them wait, limit, left,
 -- reset, ends; then calls a second that the settings allow, the share of an announced limit, seconds
--- between probes, seconds since the call was let through, calls that were answered. Returns what `tell`
--- returns, and the gate; nothing if nothing was said.
+-- between probes, seconds since the call was let through, calls that were answered; and the account.
+-- Returns what `tell` returns, and the gate; nothing if nothing was said, or nothing comes of it.
 local function tell_gate(id, i)
   if (ARGV[i] or '') == '' then return end
-  local numbers = {}
+  local numbers, account = {}, ARGV[i + 11]
   for k = 1, 10 do numbers[k] = tonumber(ARGV[i + k]) end
-  local gate = gate_of(redis.call('HGET', record(id), 'account'))
+  if ARGV[i] == 'ok' and numbers[2] < 0 and count_success(account, now, numbers[10]) then return end
+  local gate = gate_of(account)
   local told = {what = ARGV[i], wait = numbers[1], limit = numbers[2], left = numbers[3],
                 reset = numbers[4], ends = numbers[5], answered = numbers[10]}
   local news = tell(gate, now, id, now - numbers[9], told, numbers[6], numbers[7], numbers[8])
