@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tasks.errors import ApiFailure, AppNotFound
 
-#: CometChat's rate limit guide: wait 60 s when nothing is told, double it, up to 5 minutes.
+#: CometChat's rate limit guide: wait 60 s when nothing is told, double it, up to 5 minutes. After a
+#: 429 the gate says when; so long waits a job that is refused where others of its account are not.
 HOLD_SECONDS = 60.0
 HOLD_MAX_SECONDS = 300.0
 
