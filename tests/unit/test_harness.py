@@ -104,7 +104,7 @@ def test_the_first_job_after_a_fault() -> None:
 # --- workers ---
 
 READY = "import signal, time; print(' ready.', flush=True); "
-LIVES = "time.sleep(60)"
+LIVES = "import time; time.sleep(60)"
 STOPS_CLEANLY = (
     "import signal, sys, time\n"
     "signal.signal(signal.SIGTERM, lambda *_: (print('Warm shutdown'), sys.exit(0)))\n"
@@ -135,7 +135,7 @@ def test_workers_that_stop_as_told(chaos: Chaos, worker: Callable[[str], Part]) 
     worker(STOPS_CLEANLY)
     worker(STOPS_CLEANLY).stop()
     chaos.kill(worker(LIVES))
-    worker("import time; time.sleep(60)")  # told to stop before it was ready
+    worker(LIVES)  # told to stop before it was ready
     chaos.stop_workers()
     assert chaos.report.problems == []
 
