@@ -72,7 +72,9 @@ class PatientScheduler(RedBeatScheduler):
         try:
             sent = super().apply_async(entry, *args, **{**options, "advance": False})
         except SchedulingError as error:
-            problem = type(error.__context__).__name__
+            # Celery's error is about kombu's, which is about Redis's.
+            reason = error.__context__ or error
+            problem = _words(reason.__cause__ or reason)
             log.warning("not sent, it stays due", task=entry.name, problem=problem)
             # After a fail-over it may lead to a server that is a replica now: connect anew.
             self.connection.collect()
@@ -91,10 +93,12 @@ class PatientScheduler(RedBeatScheduler):
 
     def _wait_after(self, error: Exception) -> None:
         if not self._in_trouble:
-            problem = type(error).__name__
-            if isinstance(error, redis.RedisError):
-                problem = understand(error).words
-            log.warning("beat waits", problem=problem)
+            log.warning("beat waits", problem=_words(error))
         self._in_trouble = True
         # After a fail-over the address may belong to another server.
         get_redis(self.app).connection_pool.disconnect(inuse_connections=False)
+
+
+def _words(error: BaseException) -> str:
+    """What is wrong, without what an error might quote."""
+    return understand(error).words if isinstance(error, redis.RedisError) else type(error).__name__

@@ -70,6 +70,7 @@ def test_what_could_not_be_sent_stays_due() -> None:
         make_due(server.url, "prune")
         beat.wait_for_line("Sending due task prune")
         eventually(lambda: count(beat, "not sent, it stays due") == 1)
+        assert "lpush" in beat.output()  # the right that is missing
         assert client.llen(QUEUE) == 0
         client.execute_command("ACL", "SETUSER", "default", "+lpush")
         eventually(lambda: client.llen(QUEUE) == 1)
