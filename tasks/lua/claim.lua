@@ -64,7 +64,8 @@ redis.call('HINCRBY', key, 'attempts', 1)
 local is_first = redis.call('HSETNX', key, 'first_attempt_at', stamp(now)) == 1
 redis.call('HSET', key, 'state', 'STARTED', 'started_at', stamp(now), 'worker', ARGV[2],
   'token', ARGV[3])
-redis.call('HDEL', key, 'due_at', is_first and 'closed_before' or 'due_at')
+redis.call('HDEL', key, 'due_at')
+if is_first then redis.call('HDEL', key, 'closed_before') end
 if closed_for > 0 then
   if is_first then redis.call('HSET', key, 'closed_before', string.format('%.6f', closed_for)) end
   closed_for = closed_for - tonumber(redis.call('HGET', key, 'closed_before') or 0)

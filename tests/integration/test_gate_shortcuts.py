@@ -26,11 +26,10 @@ local function gate_with(account)
   end
 end
 local function shown(account)
-  local fields, names = {}, {}
-  local flat = redis.call('HGETALL', gate_key(account))
-  for i = 1, #flat, 2 do names[#names + 1] = flat[i] .. ' ' .. flat[i + 1] end
-  table.sort(names)
-  return table.concat(names, ', ')
+  local fields, flat = {}, redis.call('HGETALL', gate_key(account))
+  for i = 1, #flat, 2 do fields[#fields + 1] = flat[i] .. ' ' .. flat[i + 1] end
+  table.sort(fields)
+  return table.concat(fields, ', ')
 end
 gate_with('short')
 gate_with('long')
@@ -49,7 +48,6 @@ keep_gate(gate)
 return cjson.encode({closed_for = closed_for or -1, asked = asked, is_counted = is_counted,
                      short = shown('short'), long = shown('long'), before = before})
 """
-
 
 AROUND_NOW = [-20.0, -9.9, -0.1, 0.1, 20.0]
 #: What any gate may have.
