@@ -1,4 +1,4 @@
-"""What is kept and logged of one attempt."""
+"""What one attempt came to, and what is kept and logged of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tasks.errors import AccountRejected, ApiFailure, CallRefused
 from tasks.record import JobRecord
 
 #: What the log line of an attempt has besides job, app and webhook.
@@ -38,3 +39,23 @@ def log_fields(job: JobRecord, entry: Mapping[str, Any]) -> dict[str, Any]:
 def ended(job: JobRecord, state: str, entry: Mapping[str, Any], **outcome: Any) -> JobRecord:
     """The record as the step that ended the job left it, without reading it again."""
     return replace(job, state=state, history=(*job.history, entry), **outcome)
+
+
+def own_refusal(job: JobRecord, failure: ApiFailure) -> ApiFailure:
+    """The failure as the job's own, if other calls of its account were accepted meanwhile."""
+    if not (job.refused_alone and isinstance(failure, AccountRejected)):
+        return failure
+    said = " ".join(str(part) for part in (failure.status, failure.code) if part is not None)
+    words = f": {failure.api_message}" if failure.api_message else ""
+    return CallRefused(
+        f"CometChat refuses webhook {job.webhook_id!r} of app {job.app_id!r} ({said}{words}). It "
+        "has accepted other calls of this account since it first did so: key and secret are "
+        "right. Look whether they may act on this app, and whether a firewall before the API "
+        "dislikes a value of this webhook.",
+        status=failure.status,
+        code=failure.code,
+        api_message=failure.api_message,
+        retry_after=failure.retry_after,
+        outcome_unknown=failure.outcome_unknown,
+        result=failure.result,
+    )

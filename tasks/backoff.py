@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from tasks.errors import ApiFailure, AppNotFound
+from tasks.errors import ApiFailure, AppNotFound, CallRefused
 
 #: CometChat's rate limit guide: wait 60 s when nothing is told, double it, up to 5 minutes. After a
 #: 429 the gate says when; so long waits a job that is refused where others of its account are not.
@@ -47,15 +47,19 @@ class RetryPolicy:
         """Seconds to wait before the next attempt, with jitter.
 
         What the API told goes before the formula and is never undercut. A wait for the account
-        (`holds` of them in a row came before) doubles from 60 s to 5 min; everything else is
-        exponential with full jitter: random between 0 and base * 2^(attempts - 1), capped.
+        (`holds` of them in a row came before), or of a job that is refused alone, doubles from
+        60 s to 5 min; everything else is exponential with full jitter: random between 0 and
+        base * 2^(attempts - 1), capped.
         """
         # 0 is a clock that differs, not an invitation to try without a pause.
         if failure.retry_after:
             jitter = random.uniform(0, min(0.1 * failure.retry_after, 5.0))  # nosec B311  # no secret
             return failure.retry_after + jitter
-        if failure.account_wide:
-            hold = min(HOLD_SECONDS * 2.0 ** min(holds, 8), HOLD_MAX_SECONDS)
+        if failure.account_wide or isinstance(failure, CallRefused):
+            before = holds if failure.account_wide else max(attempts, 1) - 1
+            hold = min(HOLD_SECONDS * 2.0 ** min(before, 8), HOLD_MAX_SECONDS)
+            if not failure.account_wide:
+                hold = min(hold, self.max_delay_seconds)
             return hold * random.uniform(0.8, 1.0)  # nosec B311  # no secret
         # The exponent is bounded: 2.0 ** 1100 is no float.
         ceiling = self.base_seconds * 2.0 ** min(max(attempts, 1) - 1, 64)

@@ -20,7 +20,7 @@ from celery.exceptions import Ignore, Retry
 from config.celery_app import app
 from config.settings import get_settings
 from tasks.act import act
-from tasks.attempt import attempt_entry, ended, log_fields
+from tasks.attempt import attempt_entry, ended, log_fields, own_refusal
 from tasks.backoff import RetryPolicy
 from tasks.clients import get_api
 from tasks.deadline import Deadline
@@ -69,7 +69,7 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         raise Ignore from None
     if job is None:
         raise Ignore  # done, not due, held or somebody else's: this message has nothing to tell
-    turn = Turn(store.gate, job.account, job.turn_in, sleep=leaving.wait)
+    turn = Turn(store.gate, job, sleep=leaving.wait)
     way, progress = Deadline(turn, job, started), Progress()
     interrupted: type[Exception] | None = None
     try:
@@ -83,7 +83,7 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         interrupted = type(reason)
     except ApiFailure as error:
         # Its traceback holds this very frame: what failed would stay until the collector comes.
-        failure = error.with_traceback(None)
+        failure = own_refusal(job, error.with_traceback(None))
     except Exception as error:  # noqa: BLE001  a bug must not lose the job: it is told, and retried
         failure = crash(job, error)
     else:
@@ -196,7 +196,7 @@ def fail(
     if followed is None:
         return stale(job, entry)
     log.info("attempt", **log_fields(job, entry))
-    tell_closed(job, followed.closed, failure)
+    tell_closed(store, job, followed.closed, failure)
     if followed.state == "REVOKED":
         tell_outcome(store, ended(job, "REVOKED", entry))
         return Ignore()

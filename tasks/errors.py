@@ -151,10 +151,24 @@ class RateLimited(ApiFailure):
 
 
 class AccountRejected(ApiFailure):
-    """Credentials, certificate, host or redirect refused: no job of this account can succeed."""
+    """Credentials, certificate, host or redirect refused, so no job of this account can succeed.
+
+    It is `CallRefused` once another call of the account has succeeded.
+    """
 
     transient = True
     account_wide = True
+
+    @property
+    def is_about_credentials(self) -> bool:
+        """Whether it is about key, secret or certificate for sure, not about one app."""
+        return self.status in (None, 401)
+
+
+class CallRefused(ApiFailure):
+    """The API refuses this job as it would an account, and accepts others of that account."""
+
+    transient = True
 
 
 class AccountUnknown(ApiFailure):

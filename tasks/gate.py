@@ -1,8 +1,9 @@
 """The gate: what the jobs of one account share, as they share the API, credentials and rate limit.
 
 Redis holds one gate for each account, in the hash `gate:<account>` under the store's prefix, for
-all workers. The arithmetic is `tasks/lua/gate.lua`. A job passes it within its step `claim`, and
-tells it what came of it within `finish` or `reschedule`; only further calls ask by themselves.
+all workers. The arithmetic is `tasks/lua/gate.lua` (what passes) and `breaker.lua` (what is learnt
+from answers). A job passes it within its step `claim`, and tells it what came of it within
+`finish` or `reschedule`; only further calls ask by themselves.
 
 Fields, each there only while it says something; instants are unix seconds of Redis's clock:
 
@@ -14,10 +15,17 @@ Fields, each there only while it says something; instants are unix seconds of Re
     second, count, last, peak   calls that went through in this second, in the one before; the most
                                 of late
     ok_at                       when the last call succeeded
-    ok, bad, counted_at,        how calls went lately, and which jobs failed: the breaker
+    ok, bad, counted_at,        how calls went lately, and which jobs failed (id@app): the breaker
     bad_jobs
     broken_at, rejected_at      the API is away, the credentials are refused, since then
-    probe_at, probes            when one job may try whether that is over; how many have
+    only                        it is closed for this app alone ("app ..."): no other is in trouble
+    met_by                      the job ("job ...") whose refusal closed it
+    alarmed, alarmed_at         of which app people were told last that it is refused ("all" for the
+                                account), and when
+    alarm_job, alarm_due        the job ("job ...") that met what people are still to be told; when
+                                a dispatcher tells it, should the attempt not have done so
+    probe_at, probes, hinted_at when one job may try whether that is over; how many have; when the
+                                last of them was put into the pipe, where it is closed for one app
     ramp_at, ramp_to            the API is back since then; the rate grows to what it was
     paused_at, paused_until,    a person closed the gate; why
     paused_why
@@ -38,11 +46,13 @@ from tasks.errors import (
     AccountRejected,
     ApiFailure,
     ApiUnavailable,
+    CallRefused,
     RateLimited,
     WorkerCrashed,
 )
 from tasks.more import Priority
 from tasks.rate_headers import Announced, announced
+from tasks.record import JobRecord
 from tasks.redis import Connection
 
 #: What closes a gate: a person, refused credentials, an API that is away, a 429 that told a time.
@@ -52,7 +62,8 @@ Closed = Literal["", "paused", "rejected", "unavailable", "limited"]
 HEARD: Final[Mapping[type[ApiFailure], str]] = {
     ApiUnavailable: "bad",
     RateLimited: "limited",
-    AccountRejected: "rejected",
+    AccountRejected: "refused",
+    CallRefused: "own",
 }
 
 
@@ -109,6 +120,11 @@ class GateState:
         """Since when it is closed."""
         return float(self.fields["down_at"]) if self.closed and "down_at" in self.fields else None
 
+    @property
+    def only_app(self) -> str | None:
+        """The app for which alone it is closed, if it is not closed for all."""
+        return self.fields["only"].removeprefix("app ") if "only" in self.fields else None
+
     def instant(self, name: str) -> float | None:
         """A field that holds an instant or a number."""
         text = self.fields.get(name)
@@ -129,10 +145,11 @@ class Gate:
         self._step = connection.step
         self.limits = limits
 
-    def ask(self, account: str) -> float:
-        """Take the next turn for a call; the seconds until it comes. Raises `Held`."""
+    def ask(self, account: str, job_id: str = "") -> float:
+        """Take the next turn for a call of a job; the seconds until it comes. Raises `Held`."""
         limits = self.limits
-        turn, *_ = self._step("gate_ask", account, limits.most(account), limits.probe_seconds)
+        passing = limits.most(account), limits.probe_seconds
+        turn, *_ = self._step("gate_ask", account, *passing, job_id)
         if float(turn) < 0:
             raise Held
         return float(turn)
@@ -144,6 +161,14 @@ class Gate:
     def resume(self, account: str) -> Closed:
         """Let jobs through again at once, whatever has closed the gate; what that was."""
         return self._step("gate_resume", account)  # type: ignore[no-any-return]
+
+    def untold(self, account: str) -> str | None:
+        """The job that met an alarm which is overdue to be told; it is the caller's for 15 s."""
+        return self._step("gate_untold", account) or None
+
+    def told(self, account: str, job_id: str) -> None:
+        """People were told of the alarm that this job met."""
+        self._step("gate_told", account, job_id)
 
     def look(self, account: str) -> GateState:
         """How the gate stands."""
@@ -174,17 +199,16 @@ class Turn:
 
     Args:
         gate: the account's gate.
-        account: the account.
-        first: seconds until the first call's turn, which the claim has taken.
+        job: as it was claimed, with the first call's turn.
         sleep: waits so many seconds.
     """
 
     def __init__(
-        self, gate: Gate, account: str, first: float, sleep: Callable[[float], Any] = time.sleep
+        self, gate: Gate, job: JobRecord, sleep: Callable[[float], Any] = time.sleep
     ) -> None:
         self._gate = gate
-        self._account = account
-        self._next: float | None = first
+        self._job = job
+        self._next: float | None = job.turn_in
         self._sleep = sleep
         self._called_at = 0.0
         self._answered = 0
@@ -194,7 +218,7 @@ class Turn:
         """Wait for the turn. Raises `Held`, `StoreUnavailable`."""
         wait, self._next = self._next, None
         if wait is None:
-            wait = self._gate.ask(self._account)
+            wait = self._gate.ask(self._job.account, self._job.id)
         if wait > 0 and math.isfinite(wait):
             self._sleep(wait)
         self._called_at = time.monotonic()
@@ -210,6 +234,8 @@ class Turn:
             return Told()  # no call was made, or nobody knows what became of it
         kind = next((k for k in HEARD if isinstance(failure, k)), None)
         what = "ok" if kind is None else HEARD[kind]
+        if isinstance(failure, AccountRejected) and failure.is_about_credentials:
+            what = "rejected"
         wait = failure.retry_after if isinstance(failure, RateLimited) else None
         ago = time.monotonic() - self._called_at
         return Told(what, wait, self._announced, ago, self._answered)

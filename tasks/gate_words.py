@@ -35,7 +35,8 @@ def _lines(state: GateState) -> list[str]:
     lines = [f"Account {state.account}: {limit}, {state.used:.0f} answered in the last second"]
     if state.closed:
         since = "" if state.since is None else f" since {_local(state.since)}"
-        lines.append(f"Closed{since}: {_reason(state)}{_next(state)}")
+        whom = f" for app {state.only_app} alone" if state.only_app else ""
+        lines.append(f"Closed{whom}{since}: {_reason(state)}{_next(state)}")
         if state.closed in _ADVICE:
             lines.append(f"What to do: {_ADVICE[state.closed]}")
     else:
@@ -61,6 +62,7 @@ def _values(state: GateState) -> dict[str, Any]:
         "allowed": None if state.allowed is None else round(state.allowed, 3),
         "used": state.used,
         "closed": state.closed or None,
+        "only_app": state.only_app,
         "since": state.since,
         "reason": state.fields.get("paused_why") if state.closed == "paused" else None,
         "next_look": _next_look(state),

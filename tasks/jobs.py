@@ -42,8 +42,9 @@ claim), `attempts` (used up), `holds` (waits in a row for the account), `unknown
 call may have had its effect), `cancelled` ('1': asked for during a call), `worker` and `token`
 (of the latest claim), `created_at`, `due_at`, `first_attempt_at`, `started_at`, `ended_at` (unix
 seconds), `result`, `error` (JSON), `history` (a line of JSON per attempt, the latest 20),
-`alerted` (the failure that Sentry was told last), `closed_before` (seconds for which the account's
-gate had been closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
+`alerted` (the failure that Sentry was told last), `refused_at` (when the API refused it last as it
+would refuse its account), `closed_before` (seconds for which the account's gate had been closed at
+the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
 `action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/more.py`;
 `after` and `next` (ids: the jobs of the same webhook around this one) and `chain` (the id of its
 create job), see `lua/chain.lua`. A job whose `after` is unfinished waits, and is looked at once a
@@ -131,7 +132,7 @@ class JobStore:
         self.server_facts, self.require = self._connection.server_facts, self._connection.require
         self._pipe_size = pipe_size
         self._result_ttl = result_ttl
-        self._accounts = tuple(accounts)
+        self.accounts = tuple(accounts)
         #: Who changed what.
         self.audit = Audit(self._connection, PREFIX)
         #: What the jobs of an account share.
@@ -370,7 +371,7 @@ class JobStore:
         """What to publish now, given how many messages are in the queue."""
         options = self._pipe_size, HINT_SECONDS, queued, STEP_LIMIT, self._result_ttl
         most = self.gate.limits.most
-        passing = [part for account in self._accounts for part in (account, most(account))]
+        passing = [part for account in self.accounts for part in (account, most(account))]
         ids, attempts, next_due = self._step("take_due", *options, *passing)
         none_waits = float(next_due) < 0
         return Due(list(zip(ids, attempts, strict=True)), None if none_waits else float(next_due))

@@ -62,12 +62,12 @@ def error_of(failure: errors.ApiFailure) -> dict[str, Any]:
     }
 
 
-def exception_of(job: JobRecord) -> Exception:
+def exception_of(job: JobRecord) -> errors.ApiFailure:
     """The exception that a record's error was made of, for those who expect one."""
     error = job.error or {}
     kind = _KINDS.get(str(error.get("class")), errors.ApiFailure)
-    failure: Exception = kind(str(error.get("message", "no reason was kept")))
-    return failure
+    code, status = error.get("code"), error.get("status")
+    return kind(str(error.get("message", "no reason was kept")), code=code, status=status)
 
 
 #: By name; others are of another version, or somebody else wrote them.
@@ -78,14 +78,33 @@ _KINDS: Final = {
 }
 
 
-def tell_closed(job: JobRecord, closed: str | None, failure: errors.ApiFailure) -> None:
-    """Tell people, once, that this failure has closed the account's gate, and what to do."""
+def tell_closed(
+    store: JobStore, job: JobRecord, closed: str | None, failure: errors.ApiFailure
+) -> None:
+    """Tell people, once, that this failure has closed the account's gate, and what to do.
+
+    Args:
+        store: where the gate learns that they were told.
+        job: which met the failure.
+        closed: what the step said has closed the gate, if that was this failure.
+        failure: of the job's latest attempt.
+    """
     account = job.account
     if closed == "rejected":
         log.error("account %s rejected, its jobs wait: %s", account, failure)
         account_rejected.send(sender=None, account=account, failure=failure, job=job)
+        store.gate.told(account, job.id)
     elif closed == "unavailable":
         log.warning("the API is away, the jobs of account %s wait: %s", account, failure)
+
+
+def tell_alarms(store: JobStore, accounts: Sequence[str]) -> None:
+    """Tell people what attempts met that died before they could tell it."""
+    for account in accounts:
+        if job_id := store.gate.untold(account):
+            with suppress(errors.JobNotFound, errors.RecordUnreadable):
+                job = store.get(job_id)
+                tell_closed(store, job, "rejected", exception_of(job))
 
 
 @_if_reachable

@@ -95,6 +95,8 @@ class JobRecord:
     #: Told by `claim`: seconds until the call's turn; of the job's life, those of a closed gate.
     turn_in: float = 0.0
     closed_for: float = 0.0
+    #: Told by `claim`: the API refused this job, and took another call of its account since.
+    refused_alone: bool = False
 
     @property
     def webhook_id(self) -> str:
@@ -168,6 +170,7 @@ class JobRecord:
             followed_by=fields.get("next"),
             turn_in=float(fields.get("turn", 0.0)),
             closed_for=float(fields.get("closed", 0.0)),
+            refused_alone=fields.get("refused_alone") == "1",
         )
 
 

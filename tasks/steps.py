@@ -15,7 +15,7 @@ import redis
 
 LUA: Final = Path(__file__).parent / "lua"
 #: What is put before every step.
-PRELUDE: Final = ("prelude", "order", "chain", "moves", "gate")
+PRELUDE: Final = ("prelude", "order", "chain", "moves", "gate", "breaker")
 
 #: Scripts of other programs, which are loaded along: who needs them should not load any, either.
 OTHERS: Final[list[str]] = []

@@ -25,7 +25,7 @@ from config.settings import get_settings
 from tasks.create_webhook import leaving
 from tasks.errors import StoreUnavailable
 from tasks.jobs import LEASE_SECONDS, JobStore
-from tasks.outcome import note_successes, tell_outcome, tell_slow
+from tasks.outcome import note_successes, tell_alarms, tell_outcome, tell_slow
 from tasks.pipe import messages_in_queue, publish
 from tasks.store import get_store
 from worker.celery_internals import received_ids
@@ -125,6 +125,7 @@ class Telling(WatchedLoop):
             if still_mine():
                 tell_slow(store, job_id)
         if time.monotonic() >= self._tell_at and still_mine():
+            tell_alarms(store, store.accounts)
             untold = store.take_untold()
             self._tell_at = time.monotonic() + TELL_SECONDS
             for job in untold:

@@ -10,15 +10,18 @@
 --   after another job, both of these ids, each behind a space.
 local size, most, published = tonumber(ARGV[1]), cjson.decode(ARGV[4]), redis.call('ZCARD', PUBLISHED)
 local left = {}
--- Into the pipe, but no bulk job while others wait.
-local function goes_at_once(account, priority)
+local function left_of(account)
   if not left[account] then
-    local all, bulk = rooms(account, most[account], size, published)
-    left[account] = {interactive = all, bulk = bulk}
+    local all, bulk, _, _, gate = rooms(account, most[account], size, published)
+    left[account] = {interactive = all, bulk = bulk, held_app = gate.only}
   end
-  local for_these = left[account]
+  return left[account]
+end
+-- Into the pipe, unless others of its priority wait in line.
+local function goes_at_once(account, priority)
+  local for_these = left_of(account)
   if published >= size or for_these[priority] <= 0 then return false end
-  if priority == 'bulk' and redis.call('EXISTS', line_of(account, priority)) == 1 then return false end
+  if redis.call('EXISTS', line_of(account, priority)) == 1 then return false end
   for_these.interactive, for_these.bulk = for_these.interactive - 1, for_these.bulk - 1
   return true
 end
@@ -69,6 +72,9 @@ for i = 5, #ARGV, 8 do
     local priority = more.priority == 'bulk' and 'bulk' or 'interactive'
     if in_chain and is_held(id) then
       redis.call('ZADD', WAITING, stamp(math.max(due, now + HELD)), id)
+      outcomes[#outcomes + 1] = 'waiting'
+    elseif due <= now and left_of(ARGV[i + 2]).held_app == 'app ' .. ARGV[i + 3] then
+      redis.call('ZADD', WAITING, stamp(now + HELD_APP), id)
       outcomes[#outcomes + 1] = 'waiting'
     elseif due <= now and goes_at_once(ARGV[i + 2], priority) then
       published = published + 1

@@ -8,6 +8,7 @@ if not state then return false end
 if state == 'STARTED' then
   redis.call('HSET', key, 'cancelled', '1')
 elseif state == 'PENDING' or state == 'RETRY' then
+  leave_line(id)
   settle(id, 'REVOKED', ARGV[2])
   return 'REVOKED'
 elseif state == 'REVOKED' then

@@ -1,18 +1,27 @@
 -- A worker takes a job that is due. Its attempt number fences off every older attempt.
 -- ARGV: id, worker, token of this delivery, lease seconds, calls a second that the settings allow (0
 --   for no end), seconds between probes, then accounts for which they allow others: name, calls.
--- Returns the record, with `turn` (seconds until its call may be made) and `closed` (seconds of its
--- life in which the gate was); or nothing if there is nothing to claim, the job before it in its webhook's
+-- Returns the record, with `turn` (seconds until its call may be made), `closed` (seconds of its life in which
+-- the gate was) and `refused_alone` ('1' if another call of the account has succeeded since this job was
+-- refused); or nothing if there is nothing to claim, the job before it in its webhook's
 -- chain has not ended, or the gate lets none pass.
 local id, key = ARGV[1], record(ARGV[1])
--- The record, with the sealed password if there is one.
-local function claimed()
+local account, most
+-- The record, with the sealed password if there is one, and what the gate says of it.
+local function claimed(turn, closed_for, refused_at)
   local answer, sealed = redis.call('HGETALL', key), redis.call('GET', sealed_key(id))
-  if sealed then
-    answer[#answer + 1] = 'password'
-    answer[#answer + 1] = sealed
-  end
+  local more = {'turn', tostring(turn), 'closed', tostring(closed_for)}
+  if sealed then more[#more + 1], more[#more + 2] = 'password', sealed end
+  local ok_at = refused_at and redis.call('HGET', gate_key(account), 'ok_at')
+  if ok_at and tonumber(ok_at) > tonumber(refused_at) then more[#more + 1], more[#more + 2] = 'refused_alone', '1' end
+  for _, part in ipairs(more) do answer[#answer + 1] = part end
   return answer
+end
+local function limit_of(name)
+  for i = 7, #ARGV, 2 do
+    if ARGV[i] == name then return tonumber(ARGV[i + 1]) end
+  end
+  return tonumber(ARGV[5])
 end
 local hinted = redis.call('ZSCORE', PUBLISHED, id)
 local due = redis.call('ZSCORE', WAITING, id)
@@ -27,28 +36,29 @@ if is_left_alone(id) then
 end
 if not is_due then
   -- The answer to this very claim was lost, and it is asked again: the same answer.
-  local was = redis.call('HMGET', key, 'state', 'token')
-  if was[1] == 'STARTED' and was[2] == ARGV[3] then return claimed() end
-  return false
+  local was = redis.call('HMGET', key, 'state', 'token', 'account', 'refused_at', 'closed_before')
+  if was[1] ~= 'STARTED' or was[2] ~= ARGV[3] then return false end
+  account = was[3]
+  local gate = gate_of(account)
+  -- The turn that it took is not known any more: it is not later than this.
+  local turn = rate_at(gate, now, limit_of(account)) == math.huge and 0 or TURN_SECONDS
+  return claimed(turn, time_closed(gate, now) - tonumber(was[5] or 0), was[4])
 end
 redis.call('ZREM', PUBLISHED, id)
 redis.call('ZREM', WAITING, id)
 if redis.call('EXISTS', key) == 0 then return false end
 -- One that nobody needs any more makes no call, and waits for none.
-local was = redis.call('HMGET', key, 'expires_at', 'account')
+local was = redis.call('HMGET', key, 'expires_at', 'account', 'refused_at')
 local has_expired = tonumber(was[1] or now + 1) <= now
 if is_held(id) and not has_expired then
   redis.call('ZADD', WAITING, stamp(now + HELD), id)
   return false
 end
-local account, most = was[2], ARGV[5]
-for i = 7, #ARGV, 2 do
-  if ARGV[i] == account then most = ARGV[i + 1] end
-end
-local turn, closed_for = 0, open_for_all(account, now, tonumber(most))
+account, most = was[2], limit_of(was[2])
+local turn, closed_for = 0, open_for_all(account, now, most)
 if not closed_for then
   local gate = gate_of(account)
-  turn = has_expired and 0 or ask(gate, now, tonumber(most), tonumber(ARGV[6]))
+  turn = has_expired and 0 or ask(gate, now, most, tonumber(ARGV[6]), false, app_of(id))
   note_closed(gate, now)
   keep_gate(gate)
   closed_for = time_closed(gate, now)
@@ -70,6 +80,4 @@ if closed_for > 0 then
   if is_first then redis.call('HSET', key, 'closed_before', string.format('%.6f', closed_for)) end
   closed_for = closed_for - tonumber(redis.call('HGET', key, 'closed_before') or 0)
 end
-local answer = claimed()
-for _, more in ipairs({'turn', tostring(turn), 'closed', tostring(closed_for)}) do answer[#answer + 1] = more end
-return answer
+return claimed(turn, closed_for, was[3])

@@ -1,8 +1,8 @@
 -- A further call of an attempt asks for its turn. ARGV: account, calls a second that the settings
---   allow, seconds between probes.
+--   allow, seconds between probes, the job's id.
 -- Returns {seconds until the turn, which is taken with this}, or {-1, seconds, the reason}: none now.
 local gate = gate_of(ARGV[1])
-local turn, why, again = ask(gate, now, tonumber(ARGV[2]), tonumber(ARGV[3]), true)
+local turn, why, again = ask(gate, now, tonumber(ARGV[2]), tonumber(ARGV[3]), true, app_of(ARGV[4]))
 note_closed(gate, now)
 keep_gate(gate)
 if turn then return {tostring(turn)} end

@@ -12,6 +12,10 @@ local CREDIT = 20
 -- Those with the same number go in the order in which they came: parts of one, within a number's
 -- precision up to a million jobs of each tenant.
 local COME = 1e-9
+-- Where the gate is closed for one app alone, its jobs in line wait for so many seconds.
+local HELD_APP = 5
+-- Among so many jobs in line a probe is chosen.
+local SAMPLE = 100
 
 local function line_of(account, priority)
   return KEYS[1] .. 'ready:' .. account .. ':' .. (priority == 'bulk' and 'bulk' or 'interactive')
@@ -38,6 +42,15 @@ local function line_up(id, how, seen)
     number = number + redis.call('HINCRBY', numbers, 'came', 1) * COME
   end
   redis.call('ZADD', line, string.format('%.9f', number), id)
+end
+
+-- It waits no more, and its tenant has not had this turn.
+local function leave_line(id)
+  local was = redis.pcall('HMGET', record(id), 'account', 'priority', 'group', 'app_id') -- it may be no hash
+  local line = was[1] and line_of(was[1], was[2])
+  if not line or redis.call('ZREM', line, id) == 0 then return end
+  local numbers, tenant = line .. ':numbers', 'of ' .. (was[3] or was[4] or '')
+  if redis.call('HEXISTS', numbers, tenant) == 1 then redis.call('HINCRBYFLOAT', numbers, tenant, -1) end
 end
 
 -- What has waited its time already goes first, as it came.
@@ -71,10 +84,36 @@ local function line_up_due(limit)
   return last
 end
 
+-- A job to probe with: of any app in line, then any of its jobs. Those that fail are the first in their lines,
+-- and if it is their own fault, or their app's, none of these would open the gate. `only` is the one app to
+-- choose from, if given. Returns id and number.
+local function draw_probe(line, only)
+  local jobs, apps = {}, {}
+  math.randomseed(tonumber(time[2])) -- else each run of a script draws the same
+  local seen = redis.call('ZRANDMEMBER', line, SAMPLE, 'WITHSCORES')
+  for i = 1, #seen, 2 do
+    local app = 'app ' .. (redis.pcall('HGET', record(seen[i]), 'app_id') or '') -- it may be no hash
+    if not only or app == only then
+      if not jobs[app] then jobs[app], apps[#apps + 1] = {}, app end
+      table.insert(jobs[app], {seen[i], seen[i + 1]})
+    end
+  end
+  if #apps == 0 then return nil end
+  local of_app = jobs[apps[math.random(#apps)]]
+  return unpack(of_app[math.random(#of_app)])
+end
+
+-- Whether the app for which alone a gate is closed may be probed. Until the one that is in the pipe is claimed
+-- no other may, but its hint may be lost.
+local function probe_is_due(gate)
+  local hinted_at = gate.hinted_at or 0
+  return gate.probe_at <= now and (hinted_at < gate.probe_at or hinted_at + HELD_APP <= now)
+end
+
 -- Take the jobs of an account that are next, at most `most`, of them at most `most_bulk` bulk ones
--- unless it is their turn. Calls `take(id, attempts)` for each. A probe is any of them: the jobs that
--- fail are the first in their lines, and if it is their own fault, none of these would open the gate.
-local function serve(account, most, most_bulk, take, is_probe)
+-- unless it is their turn. Calls `take(id, attempts)` for each. `gate` is the account's: where it is closed for
+-- one app alone, that app's jobs wait, but for a probe.
+local function serve(account, most, most_bulk, take, is_probe, gate)
   local lines, left, served = {}, {}, {}
   for _, priority in ipairs({'interactive', 'bulk'}) do
     lines[priority] = line_of(account, priority)
@@ -82,24 +121,39 @@ local function serve(account, most, most_bulk, take, is_probe)
   end
   local turns = 'before bulk:' .. account
   local before_bulk = tonumber(redis.call('HGET', ORDER, turns) or 0)
-  local taken, looked_at = 0, 0
+  local taken, looked_at, held, probe, is_drawn = 0, 0, gate.only, nil, {}
+  local may_probe = held and probe_is_due(gate)
   while taken < most and looked_at < 4 * most do
     local is_bulks_turn = left.bulk > 0 and before_bulk >= BULK_SHARE - 1
     local priority = (is_bulks_turn or left.interactive == 0) and 'bulk' or 'interactive'
     if left[priority] == 0 or (priority == 'bulk' and not is_bulks_turn and taken >= most_bulk) then break end
     local line = lines[priority]
-    local head = is_probe and redis.call('ZRANDMEMBER', line, 1, 'WITHSCORES') or redis.call('ZPOPMIN', line)
-    local id, number = head[1], tonumber(head[2])
-    if is_probe then redis.call('ZREM', line, id) end
+    local id, number
+    if (is_probe or held) and not is_drawn[priority] then id, number = draw_probe(line, held) end
+    is_drawn[priority] = true
+    if id then
+      probe = id
+      redis.call('ZREM', line, id)
+    else
+      id, number = unpack(redis.call('ZPOPMIN', line))
+    end
+    number = tonumber(number)
     left[priority], looked_at = left[priority] - 1, looked_at + 1
     local waits_until = tonumber(redis.call('ZSCORE', WAITING, id) or nil)
-    if waits_until and waits_until <= now then
-      local was = redis.pcall('HMGET', record(id), 'attempts', 'group', 'app_id') -- it may be no hash
+    local was = redis.pcall('HMGET', record(id), 'attempts', 'group', 'app_id') -- it may be no hash
+    local is_held = held and 'app ' .. (was[3] or '') == held and not (id == probe and may_probe)
+    if waits_until and waits_until <= now and is_held then
+      local until_then = id == probe and gate.probe_at > now and gate.probe_at or math.huge
+      redis.call('ZADD', WAITING, stamp(math.min(until_then, now + HELD_APP)), id)
+    elseif waits_until and waits_until <= now then
       redis.call('ZREM', WAITING, id)
       take(id, tonumber(was[1] or nil) or 0)
       taken = taken + 1
       before_bulk = priority == 'bulk' and 0 or before_bulk + 1
-      if not is_probe then -- which is out of its turn
+      if id == probe then -- which is out of its turn
+        may_probe = false
+        if held then redis.call('HSET', gate.key, 'hinted_at', string.format('%.6f', now)) end
+      else
         local numbers, tenant = line .. ':numbers', 'of ' .. (was[2] or was[3] or '')
         number = math.floor(number + 0.5)
         served[priority] = math.max(served[priority] or tonumber(redis.call('HGET', numbers, 'served') or 0), number)

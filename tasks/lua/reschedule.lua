@@ -10,11 +10,14 @@ local was = redis.call('HMGET', key, 'state', 'cancelled')
 if was[1] == 'RETRY' or was[1] == 'REVOKED' then return {was[1]} end
 if was[1] ~= 'STARTED' then return false end
 local news, gate = tell_gate(id, 11)
--- While the gate is closed it says when, and no failure is the job's own.
-local waits_for_gate = gate and closed(gate, now) and (ARGV[6] == '1' or gate.broken_at)
+local told = ARGV[11]
+if told == 'rejected' or told == 'refused' or told == 'own' then redis.call('HSET', key, 'refused_at', stamp(now)) end
+-- While the gate is closed it says when, and no failure is the job's own. Where it is closed for one app
+-- alone, others of its jobs are tried before this one.
+local waits_for_gate = gate and closed(gate, now, app_of(id)) and (ARGV[6] == '1' or gate.broken_at)
 local uses_none, delay, entry = ARGV[6] == '1', tonumber(ARGV[4]), ARGV[9]
 if waits_for_gate then
-  uses_none, delay = true, 0
+  uses_none, delay = true, gate.only and math.min(delay, HELD_APP) or 0
   entry = cjson.decode(entry)
   entry.next_try_in = nil
   entry = cjson.encode(entry)

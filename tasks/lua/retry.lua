@@ -18,7 +18,7 @@ for i = 4, #ARGV do
     redis.call('PERSIST', key)
     redis.call('HDEL', key, 'ended_at', 'cancelled')
     if ARGV[1] ~= 'once' then
-      redis.call('HDEL', key, 'error', 'first_attempt_at', 'holds', 'alerted')
+      redis.call('HDEL', key, 'error', 'first_attempt_at', 'holds', 'alerted', 'refused_at')
       redis.call('HSET', key, 'attempts', '0')
       state = 'PENDING'
     else

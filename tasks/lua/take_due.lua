@@ -47,6 +47,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'L
   else
     redis.call('ZADD', EXPIRING, stamp(now + LATER), id)
     if is_served[was[1] or ''] and not is_left_alone(id) and redis.call('ZREM', WAITING, id) == 1 then
+      leave_line(id)
       publish(id, tonumber(was[2]) or 0)
       room = room - 1
     end
@@ -54,12 +55,15 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'L
 end
 
 local accounts, more, next_due = (#ARGV - 5) / 2, line_up_due(limit), nil
--- Each account its share first, then what others have left.
+-- Each account its share first, then what others have left. Another one begins each time, as there may be
+-- room for one job alone.
+local begin = accounts > 1 and redis.call('HINCRBY', ORDER, 'rounds', 1) % accounts or 0
 for round = 1, 2 do
-  for i = 6, #ARGV, 2 do
-    local all, bulk, opens, is_probe = rooms(ARGV[i], tonumber(ARGV[i + 1]), size, redis.call('ZCARD', PUBLISHED))
+  for n = 0, accounts - 1 do
+    local i = 6 + (begin + n) % accounts * 2
+    local all, bulk, opens, is_probe, gate = rooms(ARGV[i], tonumber(ARGV[i + 1]), size, redis.call('ZCARD', PUBLISHED))
     local share = math.min(round == 1 and math.ceil(room / accounts) or room, all)
-    if share > 0 then room = room - serve(ARGV[i], share, bulk, publish, is_probe) end
+    if share > 0 then room = room - serve(ARGV[i], share, bulk, publish, is_probe, gate) end
     if round == 2 and in_line(ARGV[i]) > 0 then next_due = math.min(next_due or math.huge, opens) end
   end
 end

@@ -32,8 +32,8 @@ def added(store: JobStore, *jobs: NewJob) -> list[str]:
     return [one.place for one in store.add(jobs)[0]]
 
 
-def add(store: JobStore, name: str = "orders") -> str:
-    job = new_job(name)
+def add(store: JobStore, name: str = "orders", **options: Any) -> str:
+    job = new_job(name, **options)
     store.add([job])
     return job.id
 

@@ -11,6 +11,7 @@ import pytest
 
 from config.accounts import DEFAULT as ACCOUNT
 from tasks import Job, Webhook, enqueue_webhook, enqueue_webhooks
+from tasks.states import ENDED
 from tasks.store import get_store
 from tests.conftest import FAST, SentrySink, eventually, use_environment
 from tests.integration.test_gate_arithmetic import most_within
@@ -47,8 +48,11 @@ def enqueue(app: str, count: int) -> list[Job]:
     return [outcome.job for outcome in enqueue_webhooks(webhooks) if outcome.job]
 
 
+URL = "https://shop.example.com/hook"
+
+
 def orders() -> Webhook:
-    return Webhook(id="orders", name="Orders", webhook_url="https://shop.example.com/hook")
+    return Webhook(id="orders", name="Orders", webhook_url=URL)
 
 
 def times(sandbox: SandboxControl, since: float = 0.0) -> list[float]:
@@ -125,3 +129,42 @@ def test_a_pause_by_hand_stops_calls_until_it_is_over(start: Start) -> None:
     gate.resume(ACCOUNT)
     assert job.wait(5).state == "SUCCESS"
     assert job.attempts == 1
+
+
+def test_one_refused_app_holds_up_no_other_and_ends(start: Start, sentry: SentrySink) -> None:
+    """A firewall before the API answers with a page of its own, to this app alone."""
+    _, sandbox = start(RETRY_MAX_ATTEMPTS="2", RETRY_MAX_AGE="1")
+    sandbox.faults({"kind": "html", "status": 403, "app_id": "poison"})
+    poison = [
+        enqueue_webhook("poison", Webhook(id=f"p{n}", name="P", webhook_url=URL)) for n in range(3)
+    ]
+    eventually(lambda: [job for job in poison if job.refresh().history])
+
+    for number in range(3):
+        job = enqueue_webhook(f"quiet-{number}", orders())
+        assert job.wait(2).state == "SUCCESS"
+    while not all(job.refresh().state in ENDED for job in poison):
+        assert enqueue_webhook(f"quiet-{time.time()}".replace(".", "-"), orders()).wait(2)
+        time.sleep(0.5)  # quiet traffic
+
+    for job in poison:
+        assert job.state == "FAILURE"
+        assert (job.error or {})["class"] == "CallRefused"
+        assert "key and secret are right" in str(job.error)
+        assert "COMETCHAT_KEY" not in str(job.error)
+    assert not [
+        e
+        for e in sentry.events
+        if e["fingerprint"][0] == "account-rejected" and e["tags"]["app"] == "poison"
+    ]
+    assert get_store().gate.look(ACCOUNT).closed == ""
+
+
+def test_one_app_on_which_the_api_breaks_holds_up_no_other(start: Start) -> None:
+    _, sandbox = start()
+    with away(sandbox, status=500, app_id="broken"):
+        for number in range(12):
+            enqueue_webhook("broken", Webhook(id=f"b{number}", name="B", webhook_url=URL))
+        eventually(lambda: get_store().gate.look(ACCOUNT).only_app == "broken")
+        for number in range(5):
+            assert enqueue_webhook(f"fine-{number}", orders()).wait(1).state == "SUCCESS"

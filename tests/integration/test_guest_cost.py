@@ -25,7 +25,7 @@ def test_the_gate_is_out_of_a_worker_in_every_second_period(
         job = enqueue_webhook(f"shop-{is_out}", ORDERS)
         record = store.claim(job.id, worker="w", token="t")
         assert record is not None
-        turn = Turn(store.gate, record.account, 0.0)
+        turn = Turn(store.gate, record)
         turn.before_call()
         turn.after_call({})
         assert store.finish(record, "SUCCESS", told=turn.told())

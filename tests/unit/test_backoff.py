@@ -16,6 +16,7 @@ from tasks.errors import (
     ApiFailure,
     ApiUnavailable,
     AppNotFound,
+    CallRefused,
     Expired,
     PasswordUnreadable,
     PlanLimit,
@@ -41,7 +42,7 @@ PERMANENT = [
     *(WebhookConflict, WebhookNotFound, WebhookRejected),
 ]
 ACCOUNT_WIDE = [AccountRejected, AccountUnknown, RateLimited]
-TRANSIENT = [ApiUnavailable, WorkerCrashed]
+TRANSIENT = [ApiUnavailable, CallRefused, WorkerCrashed]
 
 numbers = st.integers(min_value=0, max_value=10**9)
 seconds = st.floats(min_value=0, max_value=3600)

@@ -1,7 +1,8 @@
 """Loaded into a worker (`-I`): the gate is out of it in every second period of the clock.
 
 Out of it means that nothing is asked, read or told: the steps have `no_gate.lua` in the place of
-`gate.lua`. A call that was let through in one period and answered in the next one tells nothing.
+`gate.lua` and `breaker.lua`. A call that was let through in one period and answered in the next one
+tells nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def steps_without_gate() -> Steps:
     with tempfile.TemporaryDirectory() as folder:
         lua = shutil.copytree(steps.LUA, Path(folder) / "lua")
         shutil.copy(Path(__file__).with_name("no_gate.lua"), lua / "gate.lua")
+        (lua / "breaker.lua").write_text("")
         with patch.object(steps, "LUA", lua):
             return Steps(PREFIX)
 
