@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, TypedDict, cast, get_type_hints
 
 from pydantic import SecretStr
 
 from config.scrub import REDACTED, Scrubber, Unsearchable, forms_of
 from config.secrets import known_secrets
+from tasks.error_codes import class_of_code, class_of_status
 from tasks.errors import (
     AccountRejected,
     ApiFailure,
@@ -30,21 +32,6 @@ MAX_API_MESSAGE = 500  # characters
 MAX_SEARCHED: Final = MAX_API_MESSAGE + 4_096
 MAX_WRAPPERS = 10  # around an answer; the documented ones have at most three
 
-#: CometChat, error guide and management API error codes; the HTTP status is seldom documented.
-_CODES: dict[type[ApiFailure], str] = {
-    ApiUnavailable: "ERR_MISSION_FAILED ERR_OPERATION_FAILED ERR_EXCEPTION",
-    RateLimited: "ERR_TOO_MANY_REQUESTS",
-    AccountRejected: (
-        "AUTH_ERR_INVALID_SECRET_KEY AUTH_ERR_EMPTY_AUTH_HEADER AUTH_ERR_NO_ACCESS "
-        "ERR_API_NOT_FOUND"
-    ),
-    AppNotFound: "ERR_APP_NOT_FOUND AUTH_ERR_INVALID_APPID AUTH_ERR_EMPTY_APPID ERR_APP_ARCHIVED",
-    WebhookNotFound: "ERR_WEBHOOK_NOT_FOUND",
-    PlanLimit: "ERR_PLAN_RESTRICTION ERR_PLAN_QUOTA_RESTRICTION ERR_SUBSCRIPTION_EXPIRED",
-    WebhookRejected: "ERR_BAD_REQUEST",
-}
-CLASS_OF_CODE = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
-
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 #: What a terminal would obey: controls, line breaks, and marks that turn the direction of text.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -56,7 +43,10 @@ _FULL = (
 
 
 class WebhookFound(TypedDict, total=False):
-    """A webhook as the API told it; all but `id` may be missing. Instants are unix seconds."""
+    """A webhook as the API told it; all but `id` may be missing.
+
+    Instants are unix seconds, though the API may show them as ISO text.
+    """
 
     id: str
     name: str
@@ -70,6 +60,7 @@ class WebhookFound(TypedDict, total=False):
 
 
 _FOUND = get_type_hints(WebhookFound)
+_INSTANTS: Final = ("createdAt", "updatedAt")
 
 
 @dataclass(frozen=True)
@@ -150,6 +141,7 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _known(item: Mapping[str, Any]) -> WebhookFound:
+    item = {**item, **{name: _instant(item[name]) for name in _INSTANTS if name in item}}
     known = {name: item[name] for name, kind in _FOUND.items() if type(item.get(name)) is kind}
     # Without lone surrogates, which JSON may have, and no other text.
     return cast(
@@ -159,6 +151,17 @@ def _known(item: Mapping[str, Any]) -> WebhookFound:
             for name, value in known.items()
         },
     )
+
+
+def _instant(value: Any) -> int | None:
+    """Unix seconds of a number or of ISO text; None for anything else."""
+    try:
+        if isinstance(value, str):
+            instant = datetime.fromisoformat(value)
+            value = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+        return int(value) if type(value) in (int, float) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def redact(text: str, secrets: Iterable[SecretStr]) -> str:
@@ -196,12 +199,12 @@ def failure(
     code = error.get("code")
     code = redact(code, secrets) if isinstance(code, str) and _CODE.fullmatch(code) else None
     api_message = _api_message(error, secrets) or None
-    kind = CLASS_OF_CODE.get(code or "") or _class_of_status(status, code, body)
+    kind = class_of_code(status, code) or class_of_status(status, code, body)
     if kind is WebhookRejected and subject.creating and api_message and _is_full(api_message):
         kind = PlanLimit
     told = f"{status} {code}" if code else str(status)
     return kind(
-        sentence(kind, subject, told + _remark(status, body, api_message)),
+        sentence(kind, subject, told + _remark(status, body, api_message), code=code),
         status=status,
         code=code,
         api_message=api_message,
@@ -218,18 +221,6 @@ def _remark(status: int, body: bytes | None, api_message: str | None) -> str:
     if body is None:
         return " with an answer that was cut, too slow or too large."
     return " with an answer that is not understood." if status < 300 else "."
-
-
-def _class_of_status(status: int, code: str | None, body: bytes | None) -> type[ApiFailure]:
-    if status == 429:
-        return RateLimited
-    if 300 <= status < 400:
-        return AccountRejected
-    if body is None or status in (408, 425) or not 400 <= status < 500:
-        return ApiUnavailable
-    if status in (401, 403) or (status == 404 and code is None):
-        return AccountRejected
-    return WebhookRejected
 
 
 def _is_full(api_message: str) -> bool:
@@ -258,22 +249,47 @@ def _listed(problem: Any) -> str:
 _SENTENCES: dict[type[ApiFailure], str] = {
     ApiUnavailable: "CometChat is unavailable for {subject}: {told}",
     RateLimited: "CometChat's rate limit was reached at {subject}: {told}",
-    AccountRejected: (
-        "CometChat refused this account's call for {subject}: {told} "
-        "Check COMETCHAT_KEY and COMETCHAT_SECRET, and that COMETCHAT_BASE_URL is right."
-    ),
+    AccountRejected: "CometChat refused this account's call for {subject}: {told} {to_do}",
     AppNotFound: "CometChat has no app {subject.app_id!r}, wanted for {subject}: {told}",
     WebhookNotFound: "CometChat has no {subject}: {told}",
     WebhookRejected: "CometChat refused {subject}: {told}",
+    PlanLimit: "CometChat's plan does not allow {what}{subject}: {told} {to_do}",
+}
+_TO_DO: dict[type[ApiFailure], str] = {
+    AccountRejected: (
+        "Check COMETCHAT_KEY and COMETCHAT_SECRET, and that COMETCHAT_BASE_URL is right."
+    ),
     PlanLimit: (
-        "CometChat's plan does not allow {subject}: {told} "
         "Raise or renew the plan, or delete a webhook of the app (25 are the most that CometChat "
         "documents), then retry the job."
     ),
 }
+_TO_DO_OF_CODE: dict[str | None, str] = {
+    "ERR_SUBSCRIPTION_EXPIRED": (
+        "Renew the subscription at CometChat: the jobs of this account wait until then."
+    ),
+    "ERR_INVALID_API_VERSION": (
+        "Check that COMETCHAT_BASE_URL is right, without a version, and which webhook_version "
+        "the jobs ask for."
+    ),
+}
+_TO_DO_OF_TRIGGERS: dict[type[ApiFailure], str] = {
+    PlanLimit: (
+        "Raise the plan, then retry the job, or forget it and ask for triggers that the plan has."
+    )
+}
 
 
-def sentence(kind: type[ApiFailure], subject: Subject, told: str) -> str:
+def sentence(
+    kind: type[ApiFailure], subject: Subject, told: str, *, code: str | None = None
+) -> str:
     """What a person is told of a failure of this kind; `told` says what happened."""
     told = told if told.endswith((".", ".)")) else told + "."
-    return _SENTENCES[kind].format(subject=subject, told=told)
+    of_triggers = bool(subject.below)
+    to_do = (
+        _TO_DO_OF_CODE.get(code)
+        or (_TO_DO_OF_TRIGGERS.get(kind) if of_triggers else None)
+        or _TO_DO.get(kind, "")
+    )
+    what = "these triggers of " if of_triggers else ""
+    return _SENTENCES[kind].format(subject=subject, told=told, to_do=to_do, what=what)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.errors import AccountRejected, ApiFailure, CallRefused
+from tasks.progress import Progress
 from tasks.record import JobRecord
 
 #: What the log line of an attempt has besides job, app and webhook.
@@ -15,10 +16,15 @@ LOGGED = ("attempt", "outcome", "status", "code", "ms", "next_try_in")
 
 
 def attempt_entry(
-    job: JobRecord, outcome: str, since: float, error: Mapping[str, Any] | None = None
+    job: JobRecord,
+    outcome: str,
+    since: float,
+    error: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """What the job's history keeps of one attempt."""
     known = {key: value for key, value in (error or {}).items() if value is not None}
+    mark = progress.stored_form if progress else ""
     return {
         "attempt": job.attempt,
         "at": job.started_at,
@@ -26,6 +32,7 @@ def attempt_entry(
         "outcome": outcome,
         **{key: known[key] for key in ("status", "code", "message") if key in known},
         "ms": round((time.monotonic() - since) * 1000),
+        **({"stored_form": mark} if mark else {}),
     }
 
 

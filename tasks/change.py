@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.cometchat import CometChat
-from tasks.ensure import read_back
 from tasks.errors import WebhookNotFound
-from tasks.existing import bring_up_to_date
+from tasks.existing import bring_up_to_date, read_back
 from tasks.progress import Progress
 from tasks.record import JobRecord
 from tasks.verbs import VERBS
@@ -21,14 +20,16 @@ from tasks.verbs import VERBS
 def update(
     api: CometChat, job: JobRecord, *, before_call: Callable[[], None], progress: Progress
 ) -> dict[str, Any]:
-    """Send what differs from what the job asks for, and what no answer shows.
+    """Send what the job asks for, if any of it differs or is shown by no answer.
 
     Returns:
         The webhook as the API has it, with `outcome`: "updated", then with `changed`, the names of
-        the fields that were sent, or "unchanged".
+        the fields that were sent, or "unchanged". What the API shows otherwise than the job asks
+        for is named in `differs`.
 
     Raises:
         WebhookNotFound: the app has no such webhook.
+        WebhookConflict: the API does not carry out the update.
         ApiFailure: a call failed.
     """
     found = read_back(api, job)

@@ -18,14 +18,12 @@ from config.secrets import Secret
 from tasks import answers
 from tasks.answers import Subject, WebhookFound, sentence
 from tasks.credentials import Pairs
+from tasks.error_codes import refuses_credentials
 from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable, InvalidInput
 from tasks.no_answer import NoAnswer
 from tasks.transport import Transport
 from tasks.webhook import Webhook
 from tasks.wire import HEADERS, fits_a_header, json_of, path_of
-
-#: Statuses that may mean the credentials.
-REFUSE_CREDENTIALS = frozenset({401, 403})
 
 Read = TypeVar("Read")
 
@@ -115,18 +113,15 @@ class CometChat:
     ) -> WebhookFound:
         """Create a webhook; not idempotent.
 
+        What comes back has its id, but the name and the URL that the API shows.
+
         Raises:
-            ApiUnavailable: also if the answer shows another id, name or URL.
+            ApiUnavailable: also if the answer is about another id.
         """
-
-        def created(answer: Any) -> WebhookFound | None:
-            found, asked = _one(answer), webhook.wire()
-            return found if found and {**asked, **_named(found)} == asked else None
-
         return self._call(
             "POST",
             Subject(app_id, webhook.id, creating=True),
-            created,
+            _this(webhook.id),
             {**webhook.wire(), "password": webhook.password},
             **options,
         )
@@ -201,7 +196,7 @@ class CometChat:
             if self._guard is not None and (left := self._guard.before_call()) is not None:
                 options["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
             outcome = self._ask(pair, method, subject, read, fields, **options)
-            if not (isinstance(outcome, AccountRejected) and outcome.status in REFUSE_CREDENTIALS):
+            if not (isinstance(outcome, ApiFailure) and refuses_credentials(outcome)):
                 break
             self._pairs.refused(pair)
         # Raised here, where no local variable holds an answer, which might repeat a secret.
@@ -254,18 +249,16 @@ def _one(answer: Any) -> WebhookFound | None:
 
 
 def _this(webhook_id: str) -> Callable[[Any], WebhookFound | None]:
-    """What reads an answer that is about this webhook; one about another is not understood."""
+    """What reads an answer that is about this webhook; one about another is not understood.
+
+    An id in another case is the same: CometChat lower-cases those of users and groups.
+    """
 
     def read(answer: Any) -> WebhookFound | None:
         found = _one(answer)
-        return found if found and found["id"] == webhook_id else None
+        return found if found and found["id"].lower() == webhook_id.lower() else None
 
     return read
-
-
-def _named(found: WebhookFound) -> dict[str, Any]:
-    """What tells one webhook from another, as far as the answer has it."""
-    return {name: value for name, value in found.items() if name in ("id", "name", "webhookURL")}
 
 
 def _done(answer: Any) -> bool | None:

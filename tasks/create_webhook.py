@@ -95,7 +95,7 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         raise revoke(store, job, way.told(), since=started)
     if interrupted is Held:
         raise hold(store, job, way.told(), progress, since=started)
-    raise fail(store, job, failure, way.told(failure), left=way.left(), since=started)
+    raise fail(store, job, failure, way.told(failure), progress, left=way.left(), since=started)
 
 
 class Superseded(Exception):
@@ -143,6 +143,7 @@ def succeed(
     if not store.finish(job, "SUCCESS", result=result, entry=entry, told=told):
         raise stale(job, entry)
     log.info("attempt", **log_fields(job, entry))
+    warn_of_differences(job, result)
     tell_outcome(store, ended(job, "SUCCESS", entry, result=result))
     return result
 
@@ -152,6 +153,7 @@ def fail(
     job: JobRecord,
     failure: ApiFailure,
     told: Told,
+    progress: Progress,
     *,
     left: float | None,
     since: float,
@@ -164,7 +166,7 @@ def fail(
     """
     policy = get_policy()
     error = error_of(failure)
-    entry = attempt_entry(job, error["class"], since, error)
+    entry = attempt_entry(job, error["class"], since, error, progress)
     if policy.is_final(failure, attempts=job.attempts, age=job.age + entry["ms"] / 1000):
         if not store.finish(
             job,
@@ -177,6 +179,7 @@ def fail(
         ):
             return stale(job, entry)
         log.warning("attempt", **log_fields(job, entry))
+        warn_of_differences(job, failure.result)
         tell_outcome(store, ended(job, "FAILURE", entry, result=failure.result, error=error))
         return failure
     delay = 0.0
@@ -206,6 +209,13 @@ def fail(
     return retry
 
 
+def warn_of_differences(job: JobRecord, result: Mapping[str, Any] | None) -> None:
+    """Tell, once the job has ended, what CometChat shows otherwise than the job asks for."""
+    if names := (result or {}).get("differs"):
+        fields = {"job": job.id, "app": job.app_id, "webhook": job.webhook_id}
+        log.warning("CometChat shows the webhook otherwise than asked for", differs=names, **fields)
+
+
 def revoke(store: JobStore, job: JobRecord, told: Told, *, since: float) -> Exception:
     """Record and tell that a job was cancelled before this attempt's call."""
     return put_back(store, job, attempt_entry(job, "cancelled", since), told)
@@ -215,7 +225,7 @@ def hold(
     store: JobStore, job: JobRecord, told: Told, progress: Progress, *, since: float
 ) -> Exception:
     """Send a job back to wait for its account's gate, which closed between two of its calls."""
-    entry = attempt_entry(job, "held", since)
+    entry = attempt_entry(job, "held", since, progress=progress)
     # What it has made must be looked for, not made again.
     return put_back(store, job, entry, told, outcome_unknown=progress.changed)
 

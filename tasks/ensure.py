@@ -12,14 +12,20 @@ from typing import Any
 from tasks.add_triggers import with_triggers
 from tasks.answers import WebhookFound
 from tasks.cometchat import CometChat
-from tasks.errors import ApiFailure, ApiUnavailable, PlanLimit, WebhookNotFound, WebhookRejected
-from tasks.existing import use_existing
+from tasks.error_codes import is_known
+from tasks.errors import (
+    AccountRejected,
+    ApiFailure,
+    ApiUnavailable,
+    PlanLimit,
+    WebhookRejected,
+)
+from tasks.existing import foreign_in, read_back, use_existing, with_differences
+from tasks.gate import Held
 from tasks.passwords import open_webhook
 from tasks.progress import Progress
 from tasks.record import JobRecord
-
-#: What may mean "there is one already": no source tells how the API says so.
-PERHAPS_A_DUPLICATE = frozenset({400, 409, 422})
+from tasks.stored_form import mark_of
 
 
 def ensure(
@@ -31,8 +37,8 @@ def ensure(
 ) -> dict[str, Any]:
     """Create the webhook, unless it is there already, and add its triggers.
 
-    Where an earlier outcome is unknown, and where the API answers what may mean "already
-    there", the webhook is read back first; so an attempt goes on where an earlier one ended.
+    Where an earlier outcome is unknown, and where the API refuses what may be there already, the
+    webhook is read back first; so an attempt goes on where an earlier one ended.
 
     Args:
         api: the account's client.
@@ -43,12 +49,13 @@ def ensure(
 
     Returns:
         The webhook as the API has it, with `outcome`: "created", "existed" or "updated", then with
-        `changed`, the names of the fields that were sent. If the job asks for triggers, all that
-        the webhook has are in `triggers`.
+        `changed`, the names of the fields that were sent. What the API shows otherwise than the job
+        asks for is named in `differs`. If the job asks for triggers, all that the webhook has are
+        in `triggers`.
 
     Raises:
         WebhookConflict: one with this id exists and differs, or was not to exist; nothing was
-            overwritten.
+            overwritten. Or an update is not carried out.
         TriggersRefused: the webhook is there, and not all of its triggers.
         ApiFailure: the call failed.
     """
@@ -63,6 +70,7 @@ def _webhook(
     api: CometChat, job: JobRecord, before_call: Callable[[], None], progress: Progress
 ) -> dict[str, Any]:
     """The webhook without its triggers: created, or found and as asked for."""
+    progress.stored_form = progress.stored_form or stored_form_of(job)
     if job.outcome_unknown and (found := read_back(api, job)):
         return use_existing(api, job, found, before_call=before_call, progress=progress)
     webhook = open_webhook(job)
@@ -70,35 +78,62 @@ def _webhook(
     refusal: ApiFailure
     try:
         created = api.create_webhook(job.app_id, webhook, version=job.webhook_version)
-    except WebhookRejected as error:
-        if error.status not in PERHAPS_A_DUPLICATE:
+    except (WebhookRejected, PlanLimit, AccountRejected) as error:
+        if isinstance(error, AccountRejected) and not _may_be_about_the_webhook(error):
             raise
         refusal = error.with_traceback(None)  # which holds this very frame
-    except PlanLimit as error:
-        # The app may be full of this webhook, too: a call that came late.
-        refusal = error.with_traceback(None)
     else:
         progress.changed = True
-        return {**created, "outcome": "created"}
-    if found := read_back(api, job):
-        return use_existing(api, job, found, before_call=before_call, progress=progress)
+        created = _looked_at(api, job, created, progress)
+        if foreign_in(job, created, progress):  # the answer was another call's
+            return use_existing(api, job, created, before_call=before_call, progress=progress)
+        return with_differences(job, {**created, "outcome": "created"})
+    # No source tells how the API says that there is one already. A full app may be full of this
+    # webhook, too: by a call that came late.
+    try:
+        there = read_back(api, job)
+    except Held:
+        if not isinstance(refusal, AccountRejected):
+            raise
+        there = None  # the gate that is closed by such refusals is to hear of this one
+    if there:
+        return use_existing(api, job, there, before_call=before_call, progress=progress)
     raise refusal
 
 
-def read_back(api: CometChat, job: JobRecord) -> WebhookFound | None:
-    """The webhook that the API has with this id, nothing if it has none."""
+def stored_form_of(job: JobRecord) -> str:
+    """What an earlier attempt noted in the job's history as `Progress.stored_form`, if one did."""
+    marks = (entry.get("stored_form") for entry in reversed(job.history))
+    return next((mark for mark in marks if isinstance(mark, str)), "")
+
+
+def _may_be_about_the_webhook(refusal: AccountRejected) -> bool:
+    """Whether an API that has no better word may mean a webhook that is there already."""
+    return refusal.status == 403 and not is_known(refusal.code)
+
+
+def _looked_at(
+    api: CometChat, job: JobRecord, created: WebhookFound, progress: Progress
+) -> WebhookFound:
+    """What a create call made, by its answer, which has this job's id.
+
+    If that shows a name or URL that is no form of what was sent, the API may store it so, or the
+    answer may be another call's: a look tells.
+    """
+    if not foreign_in(job, created, progress):
+        return created
+    progress.stored_form = mark_of(created)
     try:
-        found = api.get_webhook(job.app_id, job.webhook_id, version=job.webhook_version)
-    except WebhookNotFound:
-        return None
+        found = read_back(api, job)
     except ApiFailure as failure:
-        failure.outcome_unknown = False  # reading has no effect to be unsure of
-        if not failure.transient:  # it is the look that was refused, not the webhook
-            failure.args = (f"Whether the webhook exists could not be read: {failure}",)
+        if not failure.transient:
+            return created
+        failure.outcome_unknown = True
         raise
-    if "name" not in found or "webhookURL" not in found:
+    if found is None:
         raise ApiUnavailable(
-            f"CometChat's answer about webhook {job.webhook_id!r} of app {job.app_id!r} lacks its "
-            "name or URL: whether it is as asked cannot be told."
+            f"CometChat answered that it created webhook {job.webhook_id!r} of app {job.app_id!r}, "
+            "with another name or URL, and has no such webhook.",
+            outcome_unknown=True,
         )
     return found

@@ -151,7 +151,8 @@ class RateLimited(ApiFailure):
 
 
 class AccountRejected(ApiFailure):
-    """Credentials, certificate, host or redirect refused, so no job of this account can succeed.
+    """Credentials, certificate, host or redirect refused, or the account's subscription expired:
+    no job of this account can succeed.
 
     It is `CallRefused` once another call of the account has succeeded.
     """
@@ -197,7 +198,10 @@ class RecordRefused(ApiFailure):
 
 
 class WebhookConflict(ApiFailure):
-    """A webhook with this id exists and differs from what was asked for, or was not to exist."""
+    """A webhook with this id exists and differs from what was asked for, or was not to exist.
+
+    Or CometChat took an update of it and did not carry it out.
+    """
 
 
 class TriggersRefused(ApiFailure):
@@ -209,7 +213,7 @@ class Expired(ApiFailure):
 
 
 class PlanLimit(ApiFailure):
-    """The plan does not allow it: restriction, quota, expired subscription, the 26th webhook."""
+    """The plan does not allow it: restriction, quota, the 26th webhook."""
 
 
 class WorkerCrashed(ApiFailure):
