@@ -126,8 +126,6 @@ def _looked_at(
     try:
         found = read_back(api, job)
     except ApiFailure as failure:
-        if not failure.transient:
-            return created
         failure.outcome_unknown = True
         raise
     if found is None:

@@ -21,6 +21,9 @@ from pydantic_core import Url
 #: What every answer about a webhook shows of it besides its id, so that it can be compared.
 COMPARED: Final = ("name", "webhookURL")
 
+#: Characters; no form of what may be asked for (255 of a URL, each escaped as HTML) is longer.
+LONGEST: Final = 2_000
+
 _ESCAPE: Final = re.compile("%[0-9A-Fa-f]{2}")
 #: RFC 3986, section 2.3: these mean the same, escaped or not.
 _UNRESERVED: Final = re.compile("[A-Za-z0-9._~-]")
@@ -73,7 +76,7 @@ def _is_same(name: str, asked: Any, shown: Any) -> bool:
 
 
 def _is_form(name: str, asked: Any, shown: Any) -> bool:
-    if not (isinstance(asked, str) and isinstance(shown, str)):
+    if not (isinstance(asked, str) and isinstance(shown, str)) or len(shown) > LONGEST:
         return False
     plain = html.unescape(shown)
     if name == "webhookURL":

@@ -52,7 +52,7 @@ class TestUpdate:
         result = succeeded(job)
         assert (result["outcome"], result["changed"], job.effect) == (
             "updated",
-            ["name"],
+            ["name", "webhookURL"],
             "updated",
         )
         [webhook] = kept(sandbox, app_id)

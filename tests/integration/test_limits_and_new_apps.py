@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from config.accounts import DEFAULT as ACCOUNT
 from tasks import Webhook, enqueue_webhook
 from tasks.actions import retry_job
 from tasks.schedule import retry_failed
+from tasks.store import get_store
 from tests.conftest import FAST, SentrySink, eventually
 from worker.sandbox import SandboxControl
 
@@ -22,7 +24,6 @@ UNKNOWN_APP: dict[str, dict[str, Any]] = {
 LIMITS: dict[str, dict[str, Any]] = {
     "restriction": {"status": 403, "code": "ERR_PLAN_RESTRICTION"},
     "quota": {"status": 400, "code": "ERR_PLAN_QUOTA_RESTRICTION"},
-    "subscription": {"status": 402, "code": "ERR_SUBSCRIPTION_EXPIRED"},
     "of no known code": {
         "status": 400,
         "code": "ERR_BAD_REQUEST",
@@ -76,11 +77,17 @@ def test_an_app_that_is_made_after_its_webhook_was_asked_for(
     assert {entry["outcome"] for entry in job.history} == {"AppNotFound", "created"}
 
 
-def assert_is_for_a_person(sandbox: SandboxControl, job_id: str, app_id: str, error: Any) -> None:
+def assert_is_for_a_person(
+    sandbox: SandboxControl,
+    job_id: str,
+    app_id: str,
+    error: Any,
+    advice: str = "Raise or renew the plan, or delete a webhook of the app",
+) -> None:
     """It says what to do, it is not tried again by itself, and it is when a person asks."""
     assert error["class"] == "PlanLimit"
     assert "'orders'" in error["message"] and repr(app_id) in error["message"]
-    assert "Raise or renew the plan, or delete a webhook of the app" in error["message"]
+    assert advice in error["message"]
     creates = [call for call in calls(sandbox, app_id) if call["operation"] == "create"]
     assert len(creates) == 1
     retry_failed()
@@ -110,11 +117,32 @@ def test_the_26th_webhook_fits_once_another_is_gone(sandbox: SandboxControl, app
 
 
 def test_a_limit_of_triggers_leaves_the_webhook(sandbox: SandboxControl, app_id: str) -> None:
-    rule = {"app_id": app_id, "operation": "add_triggers", "kind": "status", "times": 1}
-    sandbox.faults({**rule, **LIMITS["restriction"]})
+    sandbox.settings(plan_triggers=["message_sent"])
     job = enqueue_webhook(app_id, orders(triggers=["recording_generated"])).wait(10)
     assert job.error is not None
     assert (job.error["class"], job.effect) == ("PlanLimit", "created")
     assert "is there, its triggers may not be" in job.error["message"]
-    assert_is_for_a_person(sandbox, job.id, app_id, job.error)
+    assert "plan does not allow these triggers of webhook 'orders'" in job.error["message"]
+    assert "delete a webhook" not in job.error["message"]
+    sandbox.settings(plan_triggers=None)
+    advice = "Raise the plan, then retry the job, or forget it and ask for triggers"
+    assert_is_for_a_person(sandbox, job.id, app_id, job.error, advice)
     assert job.wait(10).state == "SUCCESS"
+
+
+def test_an_expired_subscription_is_the_accounts_trouble_and_waits(
+    sandbox: SandboxControl, sentry: SentrySink, app_id: str
+) -> None:
+    told = {"kind": "status", "status": 402, "code": "ERR_SUBSCRIPTION_EXPIRED"}
+    sandbox.faults({"app_id": app_id, **told})
+    job = enqueue_webhook(app_id, orders())
+    eventually(lambda: job.refresh().state == "RETRY")
+    assert get_store().gate.look(ACCOUNT).closed == "rejected"
+    assert job.error is not None
+    assert job.error["class"] == "AccountRejected"
+    assert "Renew the subscription at CometChat" in job.error["message"]
+    assert "COMETCHAT_KEY" not in job.error["message"]
+    sandbox.faults()
+    get_store().gate.resume(ACCOUNT)
+    assert job.wait(10).state == "SUCCESS"
+    assert job.attempts == 1

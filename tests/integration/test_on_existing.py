@@ -40,6 +40,12 @@ def error_of(job: Job) -> dict[str, Any]:
 TOLD: dict[str, dict[str, Any]] = {
     "400": {"status": 400, "code": "ERR_BAD_REQUEST"},
     "409": {"status": 409, "code": "ERR_WEBHOOK_ALREADY_EXISTS"},
+    "403": {"status": 403, "code": "ERR_WEBHOOK_ALREADY_EXISTS"},
+    "403 of no code": {"status": 403, "code": None},
+    "403 of no known code": {"status": 403, "code": "ERR_FORBIDDEN"},
+    "417": {"status": 417, "code": "ERR_WEBHOOK_ID_ALREADY_EXISTS"},
+    "417 of no code": {"status": 417, "code": None},
+    "500": {"status": 500, "code": "ERR_WEBHOOK_ALREADY_EXISTS"},
     "422": {"status": 422, "code": "ERR_BAD_REQUEST"},
     "400 of no known text": {"status": 400, "code": None, "message": "Computer says no."},
     "400 of no JSON": {"status": 400, "body": "<h1>Bad</h1>"},
@@ -107,7 +113,7 @@ def test_a_call_that_was_not_processed_made_nothing(sandbox: SandboxControl, app
 
 
 class TestUpdate:
-    def test_says_which_fields_were_sent_and_sends_no_others(
+    def test_sends_all_that_is_asked_for_and_no_other_field(
         self, sandbox: SandboxControl, app_id: str
     ) -> None:
         was = {"retryOnFailure": True, "enabled": False}
@@ -115,7 +121,7 @@ class TestUpdate:
         job = enqueue_webhook(app_id, orders(), on_existing="update").wait(10)
         assert job.effect == "updated"
         assert job.result is not None
-        assert job.result["changed"] == ["name", "enabled"]
+        assert job.result["changed"] == ["name", "webhookURL", "enabled"]
         assert job.result["name"] == "Orders"
         kept = at_the_api(sandbox, app_id)
         assert (kept["name"], kept["enabled"], kept["retryOnFailure"]) == ("Orders", True, True)
@@ -128,7 +134,8 @@ class TestUpdate:
         webhook = orders(username="chat", password=PASSWORD)
         job = enqueue_webhook(app_id, webhook, on_existing="update").wait(10)
         assert job.result is not None
-        assert job.result["changed"] == ["useBasicAuth", "username", "password"]
+        every = ["name", "webhookURL", "enabled", "useBasicAuth", "username", "password"]
+        assert job.result["changed"] == every
         expected = hashlib.sha256(PASSWORD.encode()).hexdigest()
         assert at_the_api(sandbox, app_id)["password_sha256"] == expected
         assert PASSWORD not in json.dumps([job.as_json(), job.record.mark])

@@ -41,13 +41,13 @@ class TestSetTriggers:
         self, sandbox: SandboxControl, app_id: str
     ) -> None:
         self.put(sandbox, app_id, "group_created")
-        wanted = ["message_sent", "mesage_read"]
+        wanted = ["message_sent", "mesage_edited"]
         with pytest.raises(InvalidInput, match="did you mean"):
             set_triggers(app_id, "orders", wanted)
         job = set_triggers(app_id, "orders", wanted, allow_unknown_triggers=True).wait(10)
         error = job.error or {}
         assert (job.state, error["class"]) == ("FAILURE", "TriggersRefused")
-        assert "did not add mesage_read as a trigger of webhook 'orders'" in error["message"]
+        assert "did not add mesage_edited as a trigger of webhook 'orders'" in error["message"]
         assert "which has group_created, message_sent now" in error["message"]
         assert kept(sandbox, app_id)[0]["triggers"] == ["group_created", "message_sent"]
         assert (job.effect, (job.result or {})["added"]) == ("updated", ["message_sent"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tasks import answers
 from tasks.answers import Subject, failure, parse, retry_after
+from tasks.error_codes import refuses_credentials
 from tasks.errors import (
     AccountRejected,
     ApiFailure,
@@ -50,23 +51,25 @@ TABLE: dict[type[ApiFailure], str] = {
     ApiUnavailable: """
         408 425 500 502 503 504 599 100 101 200 204 600 999 400/ERR_MISSION_FAILED
         400/ERR_OPERATION_FAILED 200/ERR_EXCEPTION 200/ERR_UNHEARD_OF 500/ERR_UNHEARD_OF
+        400/ERR_BAD_ERROR_RESPONSE 500/ERR_BAD_REQUEST 503/ERR_BAD_REQUEST
     """,
     RateLimited: "429 400/ERR_TOO_MANY_REQUESTS 429/ERR_UNHEARD_OF",
     AccountRejected: """
         301 302 303 307 308 401 403 404 401/no+code 400/AUTH_ERR_INVALID_SECRET_KEY
         400/AUTH_ERR_EMPTY_AUTH_HEADER 500/AUTH_ERR_NO_ACCESS 404/ERR_API_NOT_FOUND
+        400/AUTH_ERR_EMPTY_APIKEY 404/AUTH_ERR_APIKEY_NOT_FOUND 422/AUTH_ERR_UNHEARD_OF
     """,
     AppNotFound: """
         404/ERR_APP_NOT_FOUND 401/AUTH_ERR_INVALID_APPID 401/AUTH_ERR_EMPTY_APPID
         400/ERR_APP_ARCHIVED
     """,
     WebhookNotFound: "404/ERR_WEBHOOK_NOT_FOUND 400/ERR_WEBHOOK_NOT_FOUND",
-    PlanLimit: """
-        403/ERR_PLAN_RESTRICTION 429/ERR_PLAN_QUOTA_RESTRICTION 402/ERR_SUBSCRIPTION_EXPIRED
-    """,
+    PlanLimit: "403/ERR_PLAN_RESTRICTION 429/ERR_PLAN_QUOTA_RESTRICTION",
     WebhookRejected: """
         400 402 405 409 413 422 451 200/ERR_BAD_REQUEST 404/ERR_TRIGGER_NOT_FOUND
-        409/ERR_UNHEARD_OF
+        409/ERR_UNHEARD_OF 403/ERR_BAD_REQUEST 403/ERR_WEBHOOK_ALREADY_EXISTS
+        401/ERR_ALREADY_EXISTS 417/ERR_WEBHOOK_ID_ALREADY_EXISTS 500/ERR_WEBHOOK_ALREADY_EXISTS
+        200/ERR_UID_ALREADY_EXISTS 403/ERR_TRIGGER_NOT_FOUND 500/ERR_TRIGGER_DOES_NOT_EXIST
     """,
 }
 
@@ -83,6 +86,58 @@ def test_each_failure_has_one_class(answer: str, kind: type[ApiFailure]) -> None
     assert error.outcome_unknown is (kind is ApiUnavailable)
     assert "webhook 'orders' of app 'acme'" in str(error)
     assert ("COMETCHAT_KEY and COMETCHAT_SECRET" in str(error)) is (kind is AccountRejected)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
+@pytest.mark.parametrize(
+    ("code", "to_do"),
+    [
+        ("ERR_SUBSCRIPTION_EXPIRED", "Renew the subscription at CometChat"),
+        ("ERR_INVALID_API_VERSION", "Check that COMETCHAT_BASE_URL is right, without a version"),
+    ],
+)
+def test_what_is_the_accounts_trouble_and_not_the_keys_is_told_so(
+    status: int, code: str, to_do: str
+) -> None:
+    error = failed(status, {"code": code, "message": "Sorry."})
+    assert type(error) is AccountRejected
+    assert to_do in str(error)
+    assert "COMETCHAT_KEY" not in str(error)
+    assert not refuses_credentials(error)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_about_them"),
+    [
+        ("401/", True),
+        ("403/", True),
+        ("403/ERR_UNHEARD_OF", True),
+        ("400/AUTH_ERR_EMPTY_APIKEY", True),
+        ("401/AUTH_ERR_INVALID_SECRET_KEY", True),
+        ("404/", False),
+        ("302/", False),
+        ("401/ERR_API_NOT_FOUND", False),
+        ("401/AUTH_ERR_INVALID_APPID", False),
+        ("403/ERR_WEBHOOK_ALREADY_EXISTS", False),
+        ("403/ERR_PLAN_RESTRICTION", False),
+    ],
+)
+def test_another_pair_of_keys_is_tried_where_it_may_help(answer: str, is_about_them: bool) -> None:
+    status, _, code = answer.partition("/")
+    error = failed(int(status), {"code": code, "message": "Sorry."} if code else None)
+    assert refuses_credentials(error) is is_about_them
+
+
+def test_a_plans_limit_on_triggers_does_not_advise_to_delete_a_webhook() -> None:
+    error = failed(
+        402,
+        {"code": "ERR_PLAN_RESTRICTION", "message": "Sorry."},
+        subject=Subject("acme", "orders", below="/triggers"),
+    )
+    assert type(error) is PlanLimit
+    assert "does not allow these triggers of webhook 'orders' of app 'acme'" in str(error)
+    assert "delete a webhook" not in str(error)
+    assert "ask for triggers that the plan has" in str(error)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 422, 500])
@@ -184,6 +239,28 @@ def test_an_app_may_have_no_webhooks() -> None:
 def test_only_known_fields_of_the_known_types_come_back() -> None:
     answer = {"data": {"id": "a", "password": "p", "enabled": True, "createdAt": "x", "name": None}}
     assert answers.webhooks_in(answer) == [{"id": "a", "enabled": True}]
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        (1684141151, 1684141151),
+        (1684141151.75, 1684141151),
+        ("2023-05-15T08:59:11Z", 1684141151),
+        ("2023-05-15T08:59:11.750Z", 1684141151),
+        ("2023-05-15T10:59:11+02:00", 1684141151),
+        ("2023-05-15 08:59:11", 1684141151),
+        ("yesterday", None),
+        ("", None),
+        (True, None),
+        (float("inf"), None),
+        (None, None),
+        ([1684141151], None),
+    ],
+)
+def test_an_instant_is_a_number_or_iso_text(told: Any, seconds: int | None) -> None:
+    [found] = answers.webhooks_in({"data": {"id": "a", "createdAt": told}}) or []
+    assert found.get("createdAt") == seconds
 
 
 def deep(levels: int) -> Any:

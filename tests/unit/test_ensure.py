@@ -24,6 +24,7 @@ from tasks.errors import (
     WebhookNotFound,
     WebhookRejected,
 )
+from tasks.gate import Held
 from tasks.record import JobRecord
 from tasks.sealing import Sealer
 from tasks.webhook import Webhook
@@ -90,6 +91,10 @@ def rejected(status: int) -> WebhookRejected:
     return WebhookRejected("no", status=status, code="ERR_BAD_REQUEST")
 
 
+def refused(status: int, code: str | None) -> AccountRejected:
+    return AccountRejected("no", status=status, code=code)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def surroundings() -> Iterator[None]:
     """The defaults, whatever the environment says."""
@@ -118,7 +123,7 @@ DECISIONS = [
     (UNKNOWN, rejected(422), None, WebhookRejected, "get create get"),
     *[
         (JOB, rejected(status), *then)
-        for status in (400, 409, 422)
+        for status in (400, 404, 405, 409, 413, 417, 422)
         for then in [
             (AS_ASKED, "existed", "create get"),
             (None, WebhookRejected, "create get"),
@@ -126,7 +131,20 @@ DECISIONS = [
             (ApiUnavailable("away", outcome_unknown=True), ApiUnavailable, "create get"),
         ]
     ],
-    *[(JOB, rejected(status), AS_ASKED, WebhookRejected, "create") for status in (404, 405, 413)],
+    # So do 403 without a code that says something else; 401 and codes of credentials do not.
+    *[
+        (JOB, refused(403, code), *then)
+        for code in (None, "ERR_FORBIDDEN")
+        for then in [
+            (AS_ASKED, "existed", "create get"),
+            (OTHER_URL, WebhookConflict, "create get"),
+            (None, AccountRejected, "create get"),
+            (Held(), AccountRejected, "create get"),
+        ]
+    ],
+    (JOB, refused(403, "AUTH_ERR_NO_ACCESS"), AS_ASKED, AccountRejected, "create"),
+    (JOB, refused(403, "ERR_SUBSCRIPTION_EXPIRED"), AS_ASKED, AccountRejected, "create"),
+    (JOB, refused(401, None), AS_ASKED, AccountRejected, "create"),
 ]
 
 

@@ -251,6 +251,7 @@ class TestBeforeCall:
         assert api.calls == ["create", "add"]
 
 
+EVERY = ["name", "webhookURL", "enabled"]
 BASIC = {**ASKED, "retryOnFailure": True, "useBasicAuth": True, "username": "chat"}
 
 
@@ -258,19 +259,22 @@ BASIC = {**ASKED, "retryOnFailure": True, "useBasicAuth": True, "username": "cha
     ("asked", "found", "sent"),
     [
         (ASKED, ASKED, []),
-        (ASKED, {**ASKED, "enabled": False}, ["enabled"]),
-        (
-            ASKED,
-            {**ASKED, "name": "Old", "webhookURL": "https://x.example"},
-            ["name", "webhookURL"],
-        ),
+        # Whether the API keeps what is not sent is not documented: all that is asked for is.
+        (ASKED, {**ASKED, "enabled": False}, EVERY),
+        (ASKED, {**ASKED, "name": "Old", "webhookURL": "https://x.example"}, EVERY),
         # What the API does not show cannot be compared, and is sent.
-        (ASKED, {name: ASKED[name] for name in ("id", "name", "webhookURL")}, ["enabled"]),
-        (BASIC, ASKED, ["retryOnFailure", "useBasicAuth", "username"]),
+        (ASKED, {name: ASKED[name] for name in ("id", "name", "webhookURL")}, EVERY),
+        (BASIC, ASKED, [*EVERY, "retryOnFailure", "useBasicAuth", "username"]),
         (BASIC, BASIC, []),
-        (BASIC, {**BASIC, "username": "other"}, ["username"]),
+        (
+            BASIC,
+            {**BASIC, "username": "other"},
+            [*EVERY, "retryOnFailure", "useBasicAuth", "username"],
+        ),
         # What is not asked for stays as it is.
         (ASKED, {**BASIC, "createdAt": 1}, []),
+        # A tidier form, and an id in another case, are as asked.
+        (ASKED, {**ASKED, "id": "ORDERS", "name": " Orders "}, []),
     ],
 )
 def test_what_an_update_sends(
@@ -294,7 +298,8 @@ def test_a_password_is_sent_and_told_to_nobody(monkeypatch: pytest.MonkeyPatch) 
 
     api = Shy(dict(wire))
     result = ensure(api, job)
-    assert api.sent == {"useBasicAuth": True, "username": "chat", "password": password}
-    assert result["changed"] == ["useBasicAuth", "username", "password"]
+    basic = {"useBasicAuth": True, "username": "chat", "password": password}
+    assert api.sent == {**{name: ASKED[name] for name in EVERY}, **basic}
+    assert result["changed"] == [*EVERY, *basic]
     assert "hunter2" not in json.dumps(result)
     assert "password" not in result

@@ -16,6 +16,7 @@ from worker.sandbox.settings import (
     DEFAULT_SECRET,
     Settings,
     parse_faults,
+    parse_manners,
 )
 from worker.sandbox.timeline import find_timeline, read_timeline
 
@@ -43,8 +44,13 @@ from worker.sandbox.timeline import find_timeline, read_timeline
 @click.option(
     "--duplicate",
     default="400",
-    type=click.Choice(["400", "409", "422"]),
+    type=click.Choice(["400", "403", "409", "417", "422"]),
     help="Status for an id that is taken.",
+)
+@click.option(
+    "--manners",
+    default="",
+    help="What no documentation says, a JSON object: see worker/sandbox/manners.py.",
 )
 @click.option(
     "--shape", default="object", type=click.Choice(SHAPES), help="How answers wrap a webhook."
@@ -65,6 +71,7 @@ def main(
     port: int,
     faults: str,
     duplicate: str,
+    manners: str,
     apps: str | None,
     timeline: str | None,
     begin: str,
@@ -80,6 +87,7 @@ def main(
             faults=tuple(parse_faults(faults)),
             duplicate=int(duplicate),
             apps=None if apps is None else tuple(each for each in apps.split(",") if each),
+            **parse_manners(manners),
             **others,
         )
         day = None if not timeline else read_timeline(find_timeline(timeline))

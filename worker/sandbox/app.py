@@ -58,7 +58,7 @@ class Sandbox:
 
     def _begin(self) -> None:
         settings = self.settings = self._initial
-        self.store = Store(settings.duplicate)
+        self.store = Store(settings.duplicate, manners=settings.manners)
         self.apps = AppRegistry(settings.apps, settings.app_appears_after)
         self.operations = Operations(self.store, self.apps, settings.accepted)
         self.limiter = Limiter(settings.limit)
@@ -67,6 +67,7 @@ class Sandbox:
         """Behave as these settings say from now on, as far as they can be changed."""
         self.settings = settings
         self.store.duplicate = settings.duplicate
+        self.store.manners = settings.manners
         self.apps.appears_after = settings.app_appears_after
         self.operations.accepted = settings.accepted
         self.limiter.limit = settings.limit

@@ -106,8 +106,8 @@ class SandboxControl:
 
         Args:
             changes: any of shape, duplicate, latency, app_appears_after, limit (an object with
-                calls, seconds and headers, or None) and accepted_keys
-                (a list of "old" and "new").
+                calls, seconds and headers, or None), accepted_keys (a list of "old" and "new")
+                and the manners (`worker/sandbox/manners.py`).
         """
         self._call("POST", "settings", changes)
 

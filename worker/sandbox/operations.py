@@ -14,7 +14,7 @@ from worker.sandbox.answers import Answer, ApiError, Shape, bad_request, not_an_
 from worker.sandbox.apps import AppRegistry
 from worker.sandbox.limits import checked_create, checked_update
 from worker.sandbox.routes import Operation, Route
-from worker.sandbox.store import Namespace, Store
+from worker.sandbox.store import Namespace, Store, Webhook
 from worker.sandbox.triggers import Version, description, known_triggers
 
 #: CometChat's OpenAPI document, list webhooks: `perPage` is 100 unless told, 1000 at most.
@@ -113,7 +113,9 @@ class Operations:
             raise ApiError(401, "AUTH_ERR_INVALID_SECRET_KEY", "The key or secret is not valid.")
         app_id = call.route.app_id
         if not self.apps.exists(app_id):
-            raise ApiError(404, "ERR_APP_NOT_FOUND", f"The app with appId {app_id} does not exist.")
+            status = self.store.manners.unknown_app
+            code = {404: "ERR_APP_NOT_FOUND", 401: "AUTH_ERR_INVALID_APPID"}[status]
+            raise ApiError(status, code, f"The app with appId {app_id} does not exist.")
         version = call.version
         if version is None:
             raise bad_request({"X-Webhook-Version": ["The X-Webhook-Version must be 2 or absent."]})
@@ -124,27 +126,30 @@ class Operations:
     def _create(self, call: Call, namespace: Namespace, shape: Shape) -> Any:
         webhook = self.store.create(namespace, checked_create(call.payload))
         self.effects["create"] += 1
-        return wrap(webhook.public(), shape)
+        return wrap(self._shown(webhook), shape)
 
     def _list(self, call: Call, namespace: Namespace, _shape: Shape) -> Any:
         query = parse_qs(call.query)
         search_key = query.get("searchKey", [""])[0].lower()
         found = [
-            webhook.public()
+            self._shown(webhook)
             for webhook in self.store.of(namespace)
             if search_key in webhook.fields["name"].lower()
         ]
         return _page(found, _per_page(query.get("perPage", [str(DEFAULT_PER_PAGE)])[0]))
 
     def _get(self, call: Call, namespace: Namespace, shape: Shape) -> Any:
-        return wrap(self.store.get(namespace, call.route.webhook_id).public(), shape)
+        return wrap(self._shown(self.store.get(namespace, call.route.webhook_id)), shape)
 
     def _update(self, call: Call, namespace: Namespace, shape: Shape) -> Any:
         current = self.store.get(namespace, call.route.webhook_id)
         changes = checked_update(call.payload, current.fields)
         webhook = self.store.update(namespace, current.id, changes)
         self.effects["update"] += 1
-        return wrap(webhook.public(), shape)
+        return wrap(self._shown(webhook), shape)
+
+    def _shown(self, webhook: Webhook) -> dict[str, Any]:
+        return self.store.manners.shown(webhook.public())
 
     def _delete(self, call: Call, namespace: Namespace, _shape: Shape) -> Any:
         self.store.delete(namespace, call.route.webhook_id)
@@ -154,7 +159,12 @@ class Operations:
     def _add_triggers(self, call: Call, namespace: Namespace, _shape: Shape) -> Any:
         webhook = self.store.get(namespace, call.route.webhook_id)
         outcome: dict[str, Any] = {}
-        for trigger_id in _trigger_ids(call.payload):
+        trigger_ids = _trigger_ids(call.payload)
+        allowed = self.store.manners.plan_triggers
+        if allowed is not None and not set(trigger_ids) <= set(allowed):
+            message = "Your plan does not allow all of these triggers."
+            raise ApiError(402, "ERR_PLAN_RESTRICTION", message)
+        for trigger_id in trigger_ids:
             if trigger_id not in known_triggers(namespace[1]):
                 error = {"code": "ERR_TRIGGER_NOT_FOUND", "message": _no_trigger(trigger_id)}
                 outcome[trigger_id] = {"success": False, "error": error}

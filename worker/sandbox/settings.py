@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from worker.sandbox.answers import Shape
 from worker.sandbox.faults import Rule, parse_rules
 from worker.sandbox.limiter import RateLimit
+from worker.sandbox.manners import MANNERS, Duplicate, Manners
 from worker.sandbox.mixed import mixed_faults
-from worker.sandbox.store import Duplicate
 
 DEFAULT_KEY: Final = "sandbox-key"
 DEFAULT_SECRET: Final = "sandbox-secret"
@@ -22,15 +22,18 @@ DEFAULT_NEW_SECRET: Final = "sandbox-new-secret"
 Pair = Literal["old", "new"]
 
 #: The settings that can be changed while it runs.
-CHANGEABLE: Final = frozenset(
-    {"shape", "duplicate", "latency", "app_appears_after", "limit", "accepted_keys"}
-)
+CHANGEABLE: Final = MANNERS | {
+    "shape",
+    "duplicate",
+    "latency",
+    "app_appears_after",
+    "limit",
+    "accepted_keys",
+}
 
 
-class Settings(BaseModel):
+class Settings(Manners):
     """How the sandbox behaves."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     #: What the headers `key` and `secret` of each call must be.
     key: str = Field(default=DEFAULT_KEY, min_length=1, repr=False)
@@ -66,6 +69,11 @@ class Settings(BaseModel):
         }
         return frozenset(pairs[name] for name in self.accepted_keys)
 
+    @property
+    def manners(self) -> Manners:
+        """The manners among these settings."""
+        return Manners.model_validate({name: getattr(self, name) for name in MANNERS})
+
     def changed(self, changes: dict[str, Any]) -> Settings:
         """Return these settings with some of the changeable ones changed.
 
@@ -76,6 +84,15 @@ class Settings(BaseModel):
         if fixed:
             raise ValueError(f"These settings cannot be changed: {', '.join(sorted(fixed))}.")
         return Settings.model_validate({**dict(self), **changes})
+
+
+def parse_manners(text: str) -> dict[str, Any]:
+    """Return the manners that an option tells in JSON, such as `{"tidies": ["name"]}`, or none.
+
+    Raises:
+        ValueError: there is no such manner, or not with this value.
+    """
+    return Manners.model_validate(json.loads(text or "{}")).model_dump(exclude_unset=True)
 
 
 def parse_faults(text: str) -> list[Rule]:

@@ -7,14 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from worker.sandbox.answers import ApiError, bad_request
-from worker.sandbox.limits import MAX_WEBHOOKS_PER_APP
+from worker.sandbox.limits import DEFAULTS, MAX_WEBHOOKS_PER_APP
+from worker.sandbox.manners import PLAIN, Duplicate, Manners
 from worker.sandbox.triggers import Version
-
-#: The status with which create refuses an id that the app already has. No source documents it.
-Duplicate = Literal[400, 409, 422]
 
 #: A namespace of ids: legacy webhooks and those of version 2 do not see each other.
 Namespace = tuple[str, Version]
@@ -53,10 +51,17 @@ class Store:
     Args:
         duplicate: the status with which `create` refuses an id that is taken.
         clock: returns unix seconds.
+        manners: how it does what no documentation says; can be changed.
     """
 
-    def __init__(self, duplicate: Duplicate = 400, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        duplicate: Duplicate = 400,
+        clock: Callable[[], float] = time.time,
+        manners: Manners = PLAIN,
+    ) -> None:
         self.duplicate = duplicate
+        self.manners = manners
         self._clock = clock
         self._webhooks: dict[Namespace, dict[str, Webhook]] = {}
         self._creates: Counter[tuple[Namespace, str]] = Counter()
@@ -65,11 +70,15 @@ class Store:
         """Keep a new webhook with these fields, all of which are given, and return it.
 
         Raises:
-            ApiError: the id is taken, or the app has 25 webhooks of this version.
+            ApiError: the id is taken, or the app has 25 webhooks of this version, or some of the
+                other one and may not have both.
         """
+        fields = self.manners.tidied(fields)
         there = self._webhooks.setdefault(namespace, {})
         if fields["id"] in there:
             raise self._duplicate_error(fields["id"])
+        if self.manners.exclusive_versions and self._has_other_version(namespace):
+            raise bad_request({"X-Webhook-Version": ["The app has webhooks of the other version."]})
         if len(there) >= MAX_WEBHOOKS_PER_APP:
             raise ApiError(
                 400,
@@ -92,7 +101,7 @@ class Store:
         Raises:
             ApiError: 404 ERR_WEBHOOK_NOT_FOUND.
         """
-        webhook = self._webhooks.get(namespace, {}).get(webhook_id)
+        webhook = self._webhooks.get(namespace, {}).get(self.manners.id_of(webhook_id))
         if webhook is None:
             message = f"The webhook with the id {webhook_id} does not exist."
             raise ApiError(404, "ERR_WEBHOOK_NOT_FOUND", message)
@@ -109,7 +118,10 @@ class Store:
             ApiError: 404 ERR_WEBHOOK_NOT_FOUND.
         """
         webhook = self.get(namespace, webhook_id)
-        webhook.fields.update(fields)
+        taken = {name: value for name, value in fields.items() if name not in self.manners.ignores}
+        if self.manners.update == "replaces":
+            taken = {**DEFAULTS, **taken}
+        webhook.fields.update(self.manners.tidied(taken))
         webhook.updated_at = int(self._clock())
         return webhook
 
@@ -119,8 +131,8 @@ class Store:
         Raises:
             ApiError: 404 ERR_WEBHOOK_NOT_FOUND.
         """
-        self.get(namespace, webhook_id)
-        del self._webhooks[namespace][webhook_id]
+        webhook = self.get(namespace, webhook_id)
+        del self._webhooks[namespace][webhook.id]
 
     def state(self) -> list[dict[str, Any]]:
         """Return all webhooks with everything known of them, but of a password only its SHA-256.
@@ -147,8 +159,16 @@ class Store:
             "triggers": [*webhook.triggers],
         }
 
+    def _has_other_version(self, namespace: Namespace) -> bool:
+        app_id, version = namespace
+        other: Version = "legacy" if version == 2 else 2
+        return bool(self._webhooks.get((app_id, other)))
+
     def _duplicate_error(self, webhook_id: str) -> ApiError:
         message = f"The webhook with the id {webhook_id} already exists."
-        if self.duplicate == 409:
-            return ApiError(409, "ERR_WEBHOOK_ALREADY_EXISTS", message)
+        code = self.manners.duplicate_code
+        if code is None and self.duplicate == 409:
+            code = "ERR_WEBHOOK_ALREADY_EXISTS"
+        if code is not None:
+            return ApiError(self.duplicate, code or None, message)
         return bad_request({"id": ["The id has already been taken."]}, status=self.duplicate)

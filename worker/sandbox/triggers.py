@@ -33,20 +33,27 @@ _V2: Final = _ids(
     """
 )
 
-#: The older overview among CometChat's fundamentals lists these besides.
+#: The older overview among CometChat's fundamentals lists these besides, and its older page of
+#: webhooks events the last two, for apps with enhanced message status.
 _V2_OLDER: Final = _ids(
-    "user_mentioned group_member_removed call_busy call_cancelled call_rejected call_unanswered"
+    """
+    user_mentioned group_member_removed call_busy call_cancelled call_rejected call_unanswered
+    message_delivered_to_all message_read_by_all
+    """
 )
 
-#: CometChat's overview of legacy webhooks lists these.
+#: No page lists these. The first two were seen on one cluster, the others in the Dashboard.
+_V2_SEEN: Final = _ids("message_pinned message_unpinned conversation_pinned conversation_unpinned")
+
+#: CometChat's overview of legacy webhooks lists these, its page of legacy webhook events the last.
 _LEGACY: Final = _ids(
     """
     before_message after_message message_delivery_receipt message_read_receipt
-    user_connection_status_change
+    user_connection_status_change after_connection_status_changed
     """
 )
 
-_V2_ALL: Final = _V2 | _V2_OLDER
+_V2_ALL: Final = _V2 | _V2_OLDER | _V2_SEEN
 
 
 def known_triggers(version: Version) -> frozenset[str]:
