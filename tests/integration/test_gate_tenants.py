@@ -117,7 +117,7 @@ class TestRefused:
         job = new_job("p", app="poison")
         assert run(store, "p", "poison", SURE) == "rejected"
         assert store.gate.untold(ACCOUNT) is None  # its attempt has 15 s for it
-        client.hset(GATE, "alarm_due", 0)
+        assert client.hset(GATE, "alarm_due", 0) == 0  # it was there
         assert store.gate.untold(ACCOUNT) == job.id
         assert store.gate.untold(ACCOUNT) is None
         store.gate.told(ACCOUNT, "another")
@@ -144,16 +144,17 @@ class TestAway:
         assert run(store, "d", "two", BAD) == "unavailable"
         assert added(store, new_job("e", app="three")) == [WAITING]
 
-    @pytest.mark.parametrize("priority", ["interactive", "bulk"])
+    @pytest.mark.parametrize("bulk", [0, 20, 40])
     def test_its_backlog_is_not_before_others_and_one_of_it_probes(
-        self, store: JobStore, client: redis.Redis, priority: Any
+        self, store: JobStore, client: redis.Redis, bulk: int
     ) -> None:
-        waiting = [new_job(f"w{n}", app="broken", priority=priority) for n in range(40)]
+        kinds = ["bulk"] * bulk + ["interactive"] * (40 - bulk)
+        waiting = [new_job(f"w{n}", app="broken", priority=k) for n, k in enumerate(kinds)]
         store.gate.pause(ACCOUNT, reason="")
         store.add(waiting)
         store.gate.resume(ACCOUNT)
         client.hset(GATE, mapping=closed_for("broken", store))
-        good = new_job("good", app="good", priority=priority)
+        good = new_job("good", app="good", priority=kinds[0])
         store.add([good])
 
         hints = [job for _ in range(8) for job, _ in store.take_due(queued=0).hints]
