@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from config.settings import get_settings
@@ -22,7 +22,6 @@ class _Act(Protocol):
         api: CometChat,
         job: JobRecord,
         *,
-        before_call: Callable[[], None],
         progress: Progress,
     ) -> dict[str, Any]: ...
 
@@ -35,16 +34,12 @@ ACTS: Final[Mapping[Action, _Act]] = {
 }
 
 
-def act(
-    api: CometChat, job: JobRecord, *, before_call: Callable[[], None], progress: Progress
-) -> dict[str, Any]:
+def act(api: CometChat, job: JobRecord, *, progress: Progress) -> dict[str, Any]:
     """Do what a job asks for, whatever became of earlier calls.
 
     Args:
         api: the account's client.
         job: what to do with which webhook.
-        before_call: runs right before the first call that changes something; what it raises, if
-            the call may not be made, comes through.
         progress: is told what this attempt has done, however it ends.
 
     Returns:
@@ -55,4 +50,4 @@ def act(
         ApiFailure: a call failed, or what was asked for cannot be done.
     """
     check_record(job, get_settings().webhook_url_allow)
-    return ACTS[job.more.action](api, job, before_call=before_call, progress=progress)
+    return ACTS[job.more.action](api, job, progress=progress)

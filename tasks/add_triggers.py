@@ -6,7 +6,7 @@ to be known of earlier calls but what the API shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tasks.cometchat import CometChat
@@ -29,7 +29,6 @@ def with_triggers(
     job: JobRecord,
     webhook: dict[str, Any],
     *,
-    before_call: Callable[[], None],
     progress: Progress,
 ) -> dict[str, Any]:
     """The webhook with all of its `triggers`, now that it has those that the job asks for.
@@ -47,8 +46,6 @@ def with_triggers(
         missing = [one for one in job.more.triggers if one not in known.get("triggers", ())]
         if not missing:
             return known
-        if not progress.changed:
-            before_call()
         all_added, refusal = add(api, job, missing)
         progress.changed = True
         if all_added:

@@ -6,7 +6,6 @@ looking, or by the same call again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tasks.cometchat import CometChat
@@ -17,9 +16,7 @@ from tasks.record import JobRecord
 from tasks.verbs import VERBS
 
 
-def update(
-    api: CometChat, job: JobRecord, *, before_call: Callable[[], None], progress: Progress
-) -> dict[str, Any]:
+def update(api: CometChat, job: JobRecord, *, progress: Progress) -> dict[str, Any]:
     """Send what the job asks for, if any of it differs or is shown by no answer.
 
     Returns:
@@ -35,7 +32,7 @@ def update(
     found = read_back(api, job)
     if found is None:
         raise not_found(job)
-    now = bring_up_to_date(api, job, found, before_call=before_call, progress=progress)
+    now = bring_up_to_date(api, job, found, progress=progress)
     if now["outcome"] == "updated":
         return now
     if job.outcome_unknown:  # an earlier call of this job may have made it so
@@ -44,9 +41,7 @@ def update(
     return {**now, "outcome": "unchanged"}
 
 
-def delete(
-    api: CometChat, job: JobRecord, *, before_call: Callable[[], None], progress: Progress
-) -> dict[str, Any]:
+def delete(api: CometChat, job: JobRecord, *, progress: Progress) -> dict[str, Any]:
     """Delete the webhook.
 
     Returns:
@@ -56,7 +51,6 @@ def delete(
     Raises:
         ApiFailure: the call failed.
     """
-    before_call()
     outcome = "deleted"
     try:
         api.delete_webhook(job.app_id, job.webhook_id, version=job.webhook_version)

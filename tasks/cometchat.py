@@ -43,7 +43,7 @@ class Options(TypedDict):
 class Guard(Protocol):
     """Who is asked before each call and told of each answer's headers."""
 
-    def before_call(self) -> float | None:
+    def before_call(self, *, changes: bool) -> float | None:
         """Wait until the call may be made, or raise what is to come through.
 
         Returns the seconds that the call may take, None if the timeouts alone bound it.
@@ -193,7 +193,8 @@ class CometChat:
     ) -> Read:
         """Make one call and `read` its parsed answer; None from `read` means "not understood"."""
         for pair in self._pairs.in_order():
-            if self._guard is not None and (left := self._guard.before_call()) is not None:
+            changes = method != "GET"
+            if self._guard and (left := self._guard.before_call(changes=changes)) is not None:
                 options["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
             outcome = self._ask(pair, method, subject, read, fields, **options)
             if not (isinstance(outcome, ApiFailure) and refuses_credentials(outcome)):

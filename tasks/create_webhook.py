@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -32,13 +32,14 @@ from tasks.errors import (
     WebhookJobError,
     WorkerCrashed,
 )
-from tasks.gate import Held, Told, Turn
-from tasks.jobs import LEASE_SECONDS, JobStore
+from tasks.gate import Told
+from tasks.jobs import JobStore
 from tasks.outcome import error_of, tell_closed, tell_outcome, tell_retry
 from tasks.progress import Progress
 from tasks.record import JobRecord
 from tasks.signals import bug_found
 from tasks.store import WORKER_PATIENCE, get_store
+from tasks.turn import Cancelled, Held, Superseded, Turn, clock
 
 log = structlog.get_logger("tasks")
 
@@ -47,9 +48,6 @@ LOST_IN_A_ROW = 3
 
 #: Set once this process has handed back its jobs and ends: no attempt begins, none calls.
 leaving = threading.Event()
-
-#: Within so many seconds of its claim an attempt's lease cannot have ended.
-FRESH_SECONDS = LEASE_SECONDS / 2
 
 
 @app.task(name="tasks.create_webhook", bind=True, throws=(WebhookJobError,))
@@ -61,7 +59,7 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     if leaving.is_set():
         raise Ignore  # the job was handed back, message and all
     store = get_store(WORKER_PATIENCE)
-    started = time.monotonic()  # before the claim, whose answer may take its time
+    since, started = clock(), time.monotonic()  # before the claim, which may take its time
     try:
         job = store.claim(job_id, worker=self.request.hostname, token=uuid.uuid4().hex)
     except RecordUnreadable as error:
@@ -69,14 +67,31 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         raise Ignore from None
     if job is None:
         raise Ignore  # done, not due, held or somebody else's: this message has nothing to tell
-    turn = Turn(store.gate, job, sleep=leaving.wait)
-    way, progress = Deadline(turn, job, started), Progress()
+    turn = Turn(store, job, since, leaving)
+    try:
+        return run_attempt(store, job, Deadline(turn, job, started), since=started)
+    except Stale:
+        if turn.may_have_changed:
+            recheck(store, job)
+        raise
+
+
+class Stale(Ignore):
+    """The attempt's job is another's by now: its report changed nothing."""
+
+
+def run_attempt(store: JobStore, job: JobRecord, way: Deadline, *, since: float) -> dict[str, Any]:
+    """Do what a claimed job asks for, and report it; the job's result.
+
+    Raises what ends a Celery task as the attempt ended: `Retry`, `Ignore` or the failure; `Stale`
+    if the job is another attempt's by now; `StoreUnavailable` if it could not be reported.
+    """
+    progress = Progress()
     interrupted: type[Exception] | None = None
     try:
         refuse_if_workers_die(job)
-        check = partial(check_current, store, job, started)
         api = get_api(job.account).guarded(way)
-        result = act(api, job, before_call=check, progress=progress)
+        result = act(api, job, progress=progress)
     except StoreUnavailable:
         raise  # nothing can be reported either: the lease ends, and the job runs again
     except (Superseded, Cancelled, Held) as reason:
@@ -87,40 +102,15 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     except Exception as error:  # noqa: BLE001  a bug must not lose the job: it is told, and retried
         failure = crash(job, error)
     else:
-        return succeed(store, job, result, way.told(), since=started)
+        return succeed(store, job, result, way.told(), since=since)
     # Not while the exception is handled, whose traceback holds this very frame.
     if interrupted is Superseded:
-        raise stale(job, attempt_entry(job, "superseded", started))
+        raise stale(job, attempt_entry(job, "superseded", since))
     if interrupted is Cancelled:
-        raise revoke(store, job, way.told(), since=started)
+        raise revoke(store, job, way.told(), since=since)
     if interrupted is Held:
-        raise hold(store, job, way.told(), progress, since=started)
-    raise fail(store, job, failure, way.told(failure), progress, left=way.left(), since=started)
-
-
-class Superseded(Exception):
-    """The attempt was held up so long that its job is another's by now, or has ended."""
-
-
-class Cancelled(Exception):
-    """A person cancelled the job before this attempt made its call."""
-
-
-def check_current(store: JobStore, job: JobRecord, since: float) -> None:
-    """Look whether this attempt still has its job, if that can have changed since its claim.
-
-    One that was frozen may have lost it, one that has read back may have been cancelled meanwhile.
-    Raises `Superseded` or `Cancelled`.
-    """
-    if leaving.is_set():
-        raise Superseded
-    if time.monotonic() - since < FRESH_SECONDS and not job.outcome_unknown:
-        return
-    now = store.holds(job)
-    if now is None:
-        raise Superseded
-    if now.cancelled:
-        raise Cancelled
+        raise hold(store, job, way.told(), progress, since=since)
+    raise fail(store, job, failure, way.told(failure), progress, left=way.left(), since=since)
 
 
 def refuse_if_workers_die(job: JobRecord) -> None:
@@ -267,10 +257,22 @@ def crash(job: JobRecord, error: Exception) -> WorkerCrashed:
     )
 
 
-def stale(job: JobRecord, entry: Mapping[str, Any]) -> Exception:
+def stale(job: JobRecord, entry: Mapping[str, Any]) -> Stale:
     """Another attempt took over while this one ran: it has nothing to say."""
-    log.warning("stale attempt, nothing changed", **log_fields(job, entry))
-    return Ignore()
+    log.warning("stale attempt, its report changed nothing", **log_fields(job, entry))
+    return Stale()
+
+
+def recheck(store: JobStore, job: JobRecord) -> None:
+    """Have the webhook's latest job run again: this stale attempt may have called after it."""
+    if (found := store.recheck(job)) is None:
+        return
+    latest, what = found
+    fields = {"job": job.id, "latest": latest, "app": job.app_id, "webhook": job.webhook_id}
+    if what == "cannot":
+        log.error("a stale attempt may have changed the webhook: look at it", **fields)
+    else:
+        log.warning("a stale attempt may have changed the webhook: its latest job sees", **fields)
 
 
 @lru_cache(maxsize=1)

@@ -41,13 +41,13 @@ class Deadline:
             return None
         return expires_at - claimed_at - (time.monotonic() - self._since)
 
-    def before_call(self) -> float | None:
+    def before_call(self, *, changes: bool) -> float | None:
         """Wait for the call's turn; the seconds that it may take.
 
         Raises `Expired`, or what the gate raises.
         """
         self.check()
-        self._turn.before_call()
+        self._turn.before_call(changes=changes)
         left = self.check()
         self._has_called = True
         return left

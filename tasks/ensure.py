@@ -6,7 +6,6 @@ one that is there already is in `tasks/existing.py`, the triggers are in `tasks/
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tasks.add_triggers import with_triggers
@@ -21,18 +20,17 @@ from tasks.errors import (
     WebhookRejected,
 )
 from tasks.existing import foreign_in, read_back, use_existing, with_differences
-from tasks.gate import Held
 from tasks.passwords import open_webhook
 from tasks.progress import Progress
 from tasks.record import JobRecord
 from tasks.stored_form import mark_of
+from tasks.turn import Held
 
 
 def ensure(
     api: CometChat,
     job: JobRecord,
     *,
-    before_call: Callable[[], None] = lambda: None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Create the webhook, unless it is there already, and add its triggers.
@@ -43,8 +41,6 @@ def ensure(
     Args:
         api: the account's client.
         job: what to create, and what to do if it exists.
-        before_call: runs right before a call that creates or changes, unless this attempt has
-            changed something already; what it raises, if the call may not be made, comes through.
         progress: is told what this attempt has done, however it ends.
 
     Returns:
@@ -60,21 +56,18 @@ def ensure(
         ApiFailure: the call failed.
     """
     progress = progress or Progress()
-    webhook = _webhook(api, job, before_call, progress)
+    webhook = _webhook(api, job, progress)
     if not job.more.triggers:
         return webhook
-    return with_triggers(api, job, webhook, before_call=before_call, progress=progress)
+    return with_triggers(api, job, webhook, progress=progress)
 
 
-def _webhook(
-    api: CometChat, job: JobRecord, before_call: Callable[[], None], progress: Progress
-) -> dict[str, Any]:
+def _webhook(api: CometChat, job: JobRecord, progress: Progress) -> dict[str, Any]:
     """The webhook without its triggers: created, or found and as asked for."""
     progress.stored_form = progress.stored_form or stored_form_of(job)
     if job.outcome_unknown and (found := read_back(api, job)):
-        return use_existing(api, job, found, before_call=before_call, progress=progress)
+        return use_existing(api, job, found, progress=progress)
     webhook = open_webhook(job)
-    before_call()
     refusal: ApiFailure
     try:
         created = api.create_webhook(job.app_id, webhook, version=job.webhook_version)
@@ -86,7 +79,7 @@ def _webhook(
         progress.changed = True
         created = _looked_at(api, job, created, progress)
         if foreign_in(job, created, progress):  # the answer was another call's
-            return use_existing(api, job, created, before_call=before_call, progress=progress)
+            return use_existing(api, job, created, progress=progress)
         return with_differences(job, {**created, "outcome": "created"})
     # No source tells how the API says that there is one already. A full app may be full of this
     # webhook, too: by a call that came late.
@@ -97,7 +90,7 @@ def _webhook(
             raise
         there = None  # the gate that is closed by such refusals is to hear of this one
     if there:
-        return use_existing(api, job, there, before_call=before_call, progress=progress)
+        return use_existing(api, job, there, progress=progress)
     raise refusal
 
 

@@ -7,7 +7,6 @@ earlier calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tasks.add_triggers import add, listed, shown
@@ -18,9 +17,7 @@ from tasks.progress import Progress
 from tasks.record import JobRecord
 
 
-def set_triggers(
-    api: CometChat, job: JobRecord, *, before_call: Callable[[], None], progress: Progress
-) -> dict[str, Any]:
+def set_triggers(api: CometChat, job: JobRecord, *, progress: Progress) -> dict[str, Any]:
     """Add the triggers that are missing, and remove all others.
 
     Returns:
@@ -34,19 +31,15 @@ def set_triggers(
         ApiFailure: a call failed.
     """
     try:
-        return _set(api, job, before_call, progress)
+        return _set(api, job, progress)
     except WebhookNotFound:
         raise not_found(job) from None
 
 
-def _set(
-    api: CometChat, job: JobRecord, before_call: Callable[[], None], progress: Progress
-) -> dict[str, Any]:
+def _set(api: CometChat, job: JobRecord, progress: Progress) -> dict[str, Any]:
     wanted, had = job.more.triggers, listed(api, job)
     missing = [one for one in wanted if one not in had]
     surplus = [one for one in had if one not in wanted]
-    if missing or surplus:
-        before_call()
     if missing:
         all_added, refusal = add(api, job, missing)
         progress.changed = True

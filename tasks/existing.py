@@ -5,7 +5,7 @@ Reading back shows id, name and URL, and perhaps `enabled`; no documented answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tasks.answers import WebhookFound
@@ -25,7 +25,6 @@ def use_existing(
     job: JobRecord,
     found: WebhookFound,
     *,
-    before_call: Callable[[], None],
     progress: Progress,
 ) -> dict[str, Any]:
     """Take the webhook that is there, or bring it up to date, as the job asks.
@@ -38,7 +37,7 @@ def use_existing(
         ApiFailure: the update failed.
     """
     if job.more.on_existing == "update":
-        return bring_up_to_date(api, job, found, before_call=before_call, progress=progress)
+        return bring_up_to_date(api, job, found, progress=progress)
     if named := foreign_in(job, found, progress):
         raise WebhookConflict(
             f"App {job.app_id!r} has a webhook {job.webhook_id!r} with another "
@@ -80,7 +79,6 @@ def bring_up_to_date(
     job: JobRecord,
     found: WebhookFound,
     *,
-    before_call: Callable[[], None],
     progress: Progress,
 ) -> dict[str, Any]:
     """Send what the job asks for, if the webhook lacks any of it.
@@ -104,7 +102,7 @@ def bring_up_to_date(
         changes["password"] = password
     now: dict[str, Any] = {}
     for _ in range(UPDATE_TRIES):
-        shown = _send(api, job, changes, before_call, progress)
+        shown = _send(api, job, changes, progress)
         now = {**found, **{name: changes[name] for name in changes if name in found}, **shown}
         if _not_taken(job, now, progress):
             now = dict(_look_after(api, job))  # an answer may show what was
@@ -174,11 +172,8 @@ def _send(
     api: CometChat,
     job: JobRecord,
     changes: Mapping[str, Any],
-    before_call: Callable[[], None],
     progress: Progress,
 ) -> WebhookFound:
-    if not progress.changed:
-        before_call()
     version = job.webhook_version
     try:
         shown = api.update_webhook(job.app_id, job.webhook_id, changes, version=version)

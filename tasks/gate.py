@@ -35,12 +35,10 @@ Fields, each there only while it says something; instants are unix seconds of Re
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from tasks.errors import (
     AccountRejected,
@@ -48,10 +46,9 @@ from tasks.errors import (
     ApiUnavailable,
     CallRefused,
     RateLimited,
-    WorkerCrashed,
 )
 from tasks.more import Priority
-from tasks.rate_headers import Announced, announced
+from tasks.rate_headers import Announced
 from tasks.record import JobRecord
 from tasks.redis import Connection
 
@@ -131,10 +128,6 @@ class GateState:
         return None if text is None else float(text)
 
 
-class Held(Exception):
-    """The gate lets no call through now. Not an error: the job waits, and has used up nothing."""
-
-
 class Gate:
     """The gates of all accounts, in Redis.
 
@@ -145,14 +138,23 @@ class Gate:
         self._step = connection.step
         self.limits = limits
 
-    def ask(self, account: str, job_id: str = "") -> float:
-        """Take the next turn for a call of a job; the seconds until it comes. Raises `Held`."""
+    def ask(self, job: JobRecord, *, lease: float, obeys: bool) -> tuple[float, str]:
+        """The next turn for a call of this attempt.
+
+        Args:
+            job: as the attempt claimed it.
+            lease: seconds for which the attempt has its job then, if it has it still.
+            obeys: whether it is to obey a cancellation.
+
+        Returns:
+            The seconds until the turn comes, which is taken with this, or a negative number and
+            why there is none: "lost", "cancelled", or what has closed the gate.
+        """
         limits = self.limits
-        passing = limits.most(account), limits.probe_seconds
-        turn, *_ = self._step("gate_ask", account, *passing, job_id)
-        if float(turn) < 0:
-            raise Held
-        return float(turn)
+        passing = job.account, limits.most(job.account), limits.probe_seconds
+        fence = job.id, job.attempt, job.token, lease, int(obeys)
+        turn, *rest = self._step("gate_ask", *passing, *fence)
+        return float(turn), rest[-1] if rest else ""
 
     def pause(self, account: str, *, reason: str, until: float | None = None) -> None:
         """Let no job through until then (unix seconds), or until `resume`."""
@@ -192,50 +194,3 @@ class Gate:
         limits = self.limits
         own = limits.most(account), limits.share, limits.probe_seconds
         return (told.what, wait, *of, *own, told.ago, told.answered, account)
-
-
-class Turn:
-    """One attempt's way through the gate: the client asks it before each call and tells it after.
-
-    Args:
-        gate: the account's gate.
-        job: as it was claimed, with the first call's turn.
-        sleep: waits so many seconds.
-    """
-
-    def __init__(
-        self, gate: Gate, job: JobRecord, sleep: Callable[[float], Any] = time.sleep
-    ) -> None:
-        self._gate = gate
-        self._job = job
-        self._next: float | None = job.turn_in
-        self._sleep = sleep
-        self._called_at = 0.0
-        self._answered = 0
-        self._announced: Announced | None = None
-
-    def before_call(self) -> None:
-        """Wait for the turn. Raises `Held`, `StoreUnavailable`."""
-        wait, self._next = self._next, None
-        if wait is None:
-            wait = self._gate.ask(self._job.account, self._job.id)
-        if wait > 0 and math.isfinite(wait):
-            self._sleep(wait)
-        self._called_at = time.monotonic()
-
-    def after_call(self, headers: Mapping[str, str]) -> None:
-        """Note that there was an answer, and what it announced."""
-        self._answered += 1
-        self._announced = announced(headers, now=time.time()) or self._announced
-
-    def told(self, failure: ApiFailure | None = None) -> Told:
-        """What there is to tell, the attempt having ended so."""
-        if self._next is not None or isinstance(failure, WorkerCrashed):
-            return Told()  # no call was made, or nobody knows what became of it
-        kind = next((k for k in HEARD if isinstance(failure, k)), None)
-        what = "ok" if kind is None else HEARD[kind]
-        if isinstance(failure, AccountRejected) and failure.is_about_credentials:
-            what = "rejected"
-        wait = failure.retry_after if isinstance(failure, RateLimited) else None
-        ago = time.monotonic() - self._called_at
-        return Told(what, wait, self._announced, ago, self._answered)

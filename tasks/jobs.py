@@ -302,11 +302,21 @@ class JobStore:
             return None
         return JobRecord.read(job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
 
-    def holds(self, record: JobRecord) -> JobRecord | None:
-        """The job as it is now if this attempt is its current one, else nothing."""
-        current = "STARTED", record.attempt, record.token
-        found = self.get_many([record.id])
-        return next((n for n in found if (n.state, n.attempt, n.token) == current), None)
+    def holds(self, record: JobRecord, *, obeys: bool = False) -> str:
+        """Whether an attempt still has its job: "held", its lease being prolonged, or "lost".
+
+        Or "cancelled", if it `obeys` that still.
+        """
+        fence = record.id, record.attempt, record.token, LEASE_SECONDS, int(obeys)
+        return str(self._step("holds", *fence))
+
+    def recheck(self, record: JobRecord) -> tuple[str, str] | None:
+        """Have the webhook's latest job run again, as this job's stale attempt made calls.
+
+        Its id and what comes of it, see `lua/recheck.lua`; nothing if there is no later job.
+        """
+        answer = self._step("recheck", record.id)
+        return (answer[0], answer[1]) if answer else None
 
     def renew(self, worker: str, job_ids: Sequence[str]) -> set[tuple[str, str]]:
         """Prolong the leases of what this worker runs; (id, attempt) of what is slow."""

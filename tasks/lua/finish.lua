@@ -13,5 +13,9 @@ if ARGV[5] ~= '' then redis.call('HSET', key, 'result', ARGV[5]) end
 if ARGV[6] ~= '' then redis.call('HSET', key, 'error', ARGV[6]) end
 if ARGV[9] == '1' then redis.call('HSET', key, 'unknown', '1') end
 remember(id, ARGV[7])
+if ARGV[4] == 'SUCCESS' and redis.call('HGET', key, 'run_again') == '1' and run_again(id) then
+  redis.call('ZREM', RUNNING, id)
+  return 1
+end
 settle(id, ARGV[4], ARGV[8])
 return 1

@@ -25,6 +25,31 @@ local function settle(id, state, lifetime)
   end_in_chain(id, lifetime)
 end
 
+-- What an attempt is told that asks, before a call, whether it still holds its job: 'held', its lease being
+-- prolonged; 'lost' if the job is another attempt's or has ended; or 'cancelled', if it is to obey that still.
+local function fence(id, attempt, token, lease, obeys)
+  local was = redis.call('HMGET', record(id), 'state', 'attempt', 'token', 'cancelled')
+  if was[1] ~= 'STARTED' or was[2] ~= attempt or was[3] ~= token then return 'lost' end
+  if was[4] == '1' and obeys == '1' then return 'cancelled' end
+  redis.call('ZADD', RUNNING, 'XX', 'GT', stamp(now + tonumber(lease)), id)
+  return 'held'
+end
+
+-- A job that succeeded runs again, as what it did may have been undone; false if it cannot.
+local function run_again(id)
+  local key = record(id)
+  local was = redis.call('HMGET', key, 'expires_at', 'mark')
+  if tonumber(was[1] or now + 1) <= now or was[2] and redis.call('EXISTS', sealed_key(id)) == 0 then return false end
+  redis.call('ZREM', UNTOLD, id)
+  redis.call('PERSIST', key)
+  redis.call('HDEL', key, 'ended_at', 'run_again')
+  redis.call('HSET', key, 'state', 'RETRY', 'unknown', '1')
+  if was[1] then redis.call('ZADD', EXPIRING, was[1], id) end
+  rejoin(id)
+  wait_until(id, now)
+  return true
+end
+
 -- It has waited its time already, and goes before all that wait; no backlog is older than so many
 -- seconds.
 local AHEAD = 366 * 86400

@@ -99,7 +99,7 @@ def test_a_worker_looks_at_its_own_setting(allowing: JobStore) -> None:
     job = allowing.get(written(allowing, "acme", ELSEWHERE).id)
     api: Any = object()  # has no method to call
     with pytest.raises(RecordRefused, match=NOWHERE):
-        act(api, job, before_call=lambda: None, progress=Progress())
+        act(api, job, progress=Progress())
 
 
 def test_a_record_that_somebody_else_wrote_makes_no_call(

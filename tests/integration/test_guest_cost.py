@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tasks import Webhook, enqueue_webhook
-from tasks.gate import Turn
 from tasks.jobs import JobStore
 from tasks.steps import Steps
+from tasks.turn import Turn, clock
 from tests.benchmarks.guest import switched
 
 ORDERS = Webhook(id="orders", name="Orders", webhook_url="https://shop.example.com/hook")
@@ -25,8 +27,8 @@ def test_the_gate_is_out_of_a_worker_in_every_second_period(
         job = enqueue_webhook(f"shop-{is_out}", ORDERS)
         record = store.claim(job.id, worker="w", token="t")
         assert record is not None
-        turn = Turn(store.gate, record)
-        turn.before_call()
+        turn = Turn(store, record, clock(), threading.Event())
+        turn.before_call(changes=True)
         turn.after_call({})
         assert store.finish(record, "SUCCESS", told=turn.told())
         assert job.refresh().state == "SUCCESS"

@@ -115,7 +115,7 @@ class TestEnds:
         client.flushdb()  # it was forgotten
         fresh = claim(store, add(store), worker="w2", token="t2")
         assert (fresh.id, fresh.attempt) == (stale.id, stale.attempt)
-        assert store.holds(stale) is None
+        assert store.holds(stale) == "lost"
         assert not store.finish(stale, "SUCCESS", result={"id": "stale"})
         assert reschedule(store, stale) is None
         assert store.finish(fresh, "SUCCESS", result={"id": "fresh"})

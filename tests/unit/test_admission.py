@@ -93,4 +93,4 @@ def test_what_they_do_not_write_makes_no_call(job: JobRecord, field: str) -> Non
 def test_every_action_looks_first(job: JobRecord) -> None:
     api: Any = object()  # has no method to call
     with pytest.raises(RecordRefused):
-        act(api, replace(job, app_id=".."), before_call=lambda: None, progress=Progress())
+        act(api, replace(job, app_id=".."), progress=Progress())

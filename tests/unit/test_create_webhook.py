@@ -1,77 +1,24 @@
-"""What an attempt looks at before it calls, and when attempts are given up."""
+"""When no attempt is begun, and when attempts are given up."""
 
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
 import pytest
 from celery.exceptions import Ignore
 
 from tasks import create_webhook
 from tasks.backoff import RetryPolicy
-from tasks.ensure import ensure
 from tasks.errors import WorkerCrashed
-from tasks.record import JobRecord
-from tests.unit.test_ensure import UNKNOWN, ScriptedApi
+from tests.unit.test_ensure import UNKNOWN
 
 
-class TestBeforeTheCall:
-    JOB = replace(UNKNOWN, state="STARTED", token="t1")
-
-    class Store:
-        """Knows the job as it is by now."""
-
-        def __init__(self, now: JobRecord | None) -> None:
-            self.now = now
-            self.asked = 0
-
-        def holds(self, _: JobRecord) -> JobRecord | None:
-            self.asked += 1
-            return self.now
-
-    @pytest.mark.parametrize(
-        ("now", "stopped"),
-        [
-            (JOB, None),
-            (replace(JOB, cancelled=True), create_webhook.Cancelled),
-            (None, create_webhook.Superseded),
-        ],
-        ids=["its own", "cancelled", "another's"],
-    )
-    def test_the_job_is_looked_at_after_reading_back(
-        self, now: JobRecord | None, stopped: type[Exception] | None
-    ) -> None:
-        store: Any = self.Store(now)
-        check = partial(create_webhook.check_current, store, self.JOB, time.monotonic())
-        api = ScriptedApi()
-        if stopped is None:
-            assert ensure(api, self.JOB, before_call=check)["outcome"] == "created"
-        else:
-            with pytest.raises(stopped):
-                ensure(api, self.JOB, before_call=check)
-            assert "create" not in api.calls
-        assert store.asked == 1
-
-    def test_a_first_attempt_has_nothing_to_look_at_at_once_and_has_later(self) -> None:
-        first, store = replace(self.JOB, outcome_unknown=False), self.Store(None)
-        asked: Any = store
-        create_webhook.check_current(asked, first, time.monotonic())
-        assert store.asked == 0
-        with pytest.raises(create_webhook.Superseded):
-            create_webhook.check_current(asked, first, time.monotonic() - 60)
-
-    def test_a_process_that_leaves_makes_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(create_webhook, "leaving", threading.Event())
-        create_webhook.leaving.set()
-        store: Any = self.Store(self.JOB)
-        with pytest.raises(create_webhook.Superseded):
-            create_webhook.check_current(store, self.JOB, time.monotonic())
-        with pytest.raises(Ignore):
-            create_webhook.create_webhook("some-job")
+def test_a_process_that_leaves_begins_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(create_webhook, "leaving", threading.Event())
+    create_webhook.leaving.set()
+    with pytest.raises(Ignore):
+        create_webhook.create_webhook("some-job")
 
 
 class TestAttemptsThatEndWithTheirWorker:

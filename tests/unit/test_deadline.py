@@ -30,7 +30,7 @@ class FakeTurn:
         self.asked = 0
         self.passed = lambda seconds: None
 
-    def before_call(self) -> None:
+    def before_call(self, *, changes: bool) -> None:
         self.asked += 1
         self.passed(self.seconds)
 
@@ -50,11 +50,11 @@ def way(left: float | None, turn: FakeTurn | None = None, **fields: object) -> D
 
 def test_a_job_without_an_end_has_as_long_as_the_timeouts_allow() -> None:
     assert way(None).left() is None
-    assert way(None).before_call() is None
+    assert way(None).before_call(changes=True) is None
 
 
 def test_a_call_has_what_is_left() -> None:
-    left = way(20.0).before_call()
+    left = way(20.0).before_call(changes=True)
     assert left is not None
     assert 19.0 < left <= 20.0
 
@@ -64,7 +64,7 @@ def test_no_call_begins_without_time(left: float) -> None:
     turn = FakeTurn()
     deadline = way(left, turn)
     with pytest.raises(Expired, match="'orders' of app 'shop' was wanted until "):
-        deadline.before_call()
+        deadline.before_call(changes=True)
     assert turn.asked == 0
     assert deadline.told(Expired("over")) == Told()  # the gate has nothing to learn from it
 
@@ -74,18 +74,18 @@ def test_the_wait_for_the_turn_takes_its_part(monkeypatch: pytest.MonkeyPatch) -
     deadline = way(20.0, turn)
     began = time.monotonic()
     turn.passed = lambda seconds: monkeypatch.setattr(time, "monotonic", lambda: began + seconds)
-    left = deadline.before_call()
+    left = deadline.before_call(changes=True)
     assert left is not None
     assert 14.9 < left <= 15.1
 
     turn.seconds = 20.0
     with pytest.raises(Expired):
-        deadline.before_call()
+        deadline.before_call(changes=True)
 
 
 def test_the_gate_hears_of_the_calls_that_were_made() -> None:
     deadline = way(20.0)
-    deadline.before_call()
+    deadline.before_call(changes=True)
     assert deadline.told(Expired("over")) == OK
     assert way(20.0).told(ApiUnavailable("away")) == OK
 

@@ -24,9 +24,9 @@ from tasks.errors import (
     WebhookNotFound,
     WebhookRejected,
 )
-from tasks.gate import Held
 from tasks.record import JobRecord
 from tasks.sealing import Sealer
+from tasks.turn import Held
 from tasks.webhook import Webhook
 from tests.sealed import with_password
 

@@ -213,44 +213,6 @@ def test_many_names_make_no_endless_sentence(count: int) -> None:
     assert ("and 80 more" in str(refused.value)) == (count == 100)
 
 
-class TestBeforeCall:
-    """Whoever has lost the job in the meantime changes nothing any more."""
-
-    def calls(self, api: WholeApi, job: JobRecord) -> list[str]:
-        class Lost(Exception):
-            pass
-
-        def lost() -> None:
-            raise Lost
-
-        with pytest.raises(Lost):
-            ensure(api, job, before_call=lost)
-        return api.calls
-
-    def test_of_creating(self) -> None:
-        assert self.calls(WholeApi(), JOB) == []
-
-    def test_of_updating(self) -> None:
-        job = replace(JOB, outcome_unknown=True, more=More(on_existing="update"))
-        assert self.calls(WholeApi(ANOTHER), job) == ["get"]
-
-    def test_of_adding_triggers_to_what_was_there(self) -> None:
-        job = replace(JOB, outcome_unknown=True, more=More(triggers=WANTED))
-        assert self.calls(WholeApi(ASKED), job) == ["get", "list"]
-
-    def test_what_is_begun_is_finished(self) -> None:
-        asked = 0
-
-        def once() -> None:
-            nonlocal asked
-            asked += 1
-            assert asked == 1
-
-        api = WholeApi()
-        ensure(api, replace(JOB, more=More(triggers=WANTED)), before_call=once)
-        assert api.calls == ["create", "add"]
-
-
 EVERY = ["name", "webhookURL", "enabled"]
 BASIC = {**ASKED, "retryOnFailure": True, "useBasicAuth": True, "username": "chat"}
 

@@ -16,9 +16,10 @@ from typing import Any
 from unittest.mock import patch
 
 from tasks import steps
-from tasks.gate import Told, Turn
+from tasks.gate import Told
 from tasks.jobs import PREFIX
 from tasks.steps import Steps
+from tasks.turn import Turn
 
 #: Seconds of a period.
 PERIOD = 4.0

@@ -1,0 +1,123 @@
+"""One attempt's way to its calls: through the gate, and past the fence.
+
+Between a claim and a call anything may happen: the process may be frozen, Redis may be away, the
+job may be another attempt's by then. So the fence stands before every call that changes something,
+as the last thing before its bytes: the attempt has made sure within the last `FRESH_SECONDS` that
+it still holds its job. A fresh claim is proof enough, and so is the step that gives a further call
+its turn; only what took longer is looked up by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from tasks.errors import AccountRejected, ApiFailure, RateLimited, WorkerCrashed
+from tasks.gate import HEARD, Told
+from tasks.jobs import LEASE_SECONDS, JobStore
+from tasks.rate_headers import Announced, announced
+from tasks.record import JobRecord
+
+#: Within so many seconds of a proof that it holds its job an attempt's lease cannot have ended.
+FRESH_SECONDS: Final = LEASE_SECONDS / 2
+#: So often in a row the proof may be too old when it comes.
+PROOFS: Final = 3
+
+
+class Held(Exception):
+    """The gate lets no call through now. Not an error: the job waits, and has used up nothing."""
+
+
+class Superseded(Exception):
+    """The attempt was held up so long that its job is another's by now, or has ended."""
+
+
+class Cancelled(Exception):
+    """A person cancelled the job before this attempt changed anything."""
+
+
+def clock() -> float:
+    """Seconds that go on while the machine sleeps, where the system can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Turn:
+    """The client asks it before each call, and tells it after.
+
+    Args:
+        store: where the job and its account's gate are.
+        job: as it was claimed, with the first call's turn.
+        since: `clock()` from before the claim.
+        leaving: set once the process has handed back its jobs; ends every wait.
+    """
+
+    def __init__(
+        self, store: JobStore, job: JobRecord, since: float, leaving: threading.Event
+    ) -> None:
+        self._store, self._job, self._leaving = store, job, leaving
+        self._next: float | None = job.turn_in
+        self._held_at = since
+        #: Whether a call that changes something has been let through.
+        self.may_have_changed = False
+        self._called_at = 0.0
+        self._answered = 0
+        self._announced: Announced | None = None
+
+    def before_call(self, *, changes: bool) -> None:
+        """Wait for the turn of a call, and pass the fence if it `changes` something.
+
+        Raises `Held`, `Superseded`, `Cancelled`, `StoreUnavailable`.
+        """
+        wait, self._next = self._next, None
+        self._leaving.wait(self._ask() if wait is None else wait)
+        if changes:
+            self._pass_fence()
+            self.may_have_changed = True
+        self._called_at = time.monotonic()
+
+    def _ask(self) -> float:
+        asked_at, obeys = clock(), not self.may_have_changed
+        wait, why = self._store.gate.ask(self._job, lease=LEASE_SECONDS, obeys=obeys)
+        if wait < 0:
+            _stop(why)
+            raise Held
+        self._held_at = asked_at
+        return wait
+
+    def _pass_fence(self) -> None:
+        for _ in range(PROOFS):
+            if self._leaving.is_set():
+                break
+            if clock() - self._held_at < FRESH_SECONDS:
+                return
+            asked_at = clock()
+            _stop(self._store.holds(self._job, obeys=not self.may_have_changed))
+            self._held_at = asked_at
+        raise Superseded
+
+    def after_call(self, headers: Mapping[str, str]) -> None:
+        """Note that there was an answer, and what it announced."""
+        self._answered += 1
+        self._announced = announced(headers, now=time.time()) or self._announced
+
+    def told(self, failure: ApiFailure | None = None) -> Told:
+        """What there is to tell, the attempt having ended so."""
+        if self._next is not None or isinstance(failure, WorkerCrashed):
+            return Told()  # no call was made, or nobody knows what became of it
+        kind = next((k for k in HEARD if isinstance(failure, k)), None)
+        what = "ok" if kind is None else HEARD[kind]
+        if isinstance(failure, AccountRejected) and failure.is_about_credentials:
+            what = "rejected"
+        wait = failure.retry_after if isinstance(failure, RateLimited) else None
+        ago = time.monotonic() - self._called_at
+        return Told(what, wait, self._announced, ago, self._answered)
+
+
+def _stop(answer: str) -> None:
+    """Raise what an attempt is told that may not go on."""
+    if answer == "lost":
+        raise Superseded
+    if answer == "cancelled":
+        raise Cancelled

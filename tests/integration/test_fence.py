@@ -1,0 +1,126 @@
+"""The fence and the recheck within the steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+
+from config.accounts import DEFAULT as ACCOUNT
+from tasks.gate import Told
+from tasks.jobs import JobStore
+from tasks.record import JobRecord
+from tests.integration.frozen import Worlds
+from tests.integration.steps import add, claim, expire, places
+
+OK = Told("ok")
+
+
+@pytest.fixture
+def client(redis_server: str) -> redis.Redis:
+    return redis.Redis.from_url(redis_server, decode_responses=True)
+
+
+def ask(store: JobStore, record: JobRecord, *, obeys: bool = True) -> Any:
+    return store.gate.ask(record, lease=60.0, obeys=obeys)
+
+
+class TestFence:
+    def test_it_prolongs_the_lease_of_the_attempt_that_asks(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        record = claim(store, add(store))
+        expire(client, "running", record.id)
+        assert store.holds(record) == "held"
+        assert (client.zscore("webhooks:running", record.id) or 0) > store.clock() + 5
+        assert ask(store, record) == (0.0, "")
+        assert (client.zscore("webhooks:running", record.id) or 0) > store.clock() + 50
+
+    @pytest.mark.parametrize("state", ["ended", "taken over", "waits"])
+    def test_it_stops_who_has_lost_the_job(
+        self, store: JobStore, client: redis.Redis, state: str
+    ) -> None:
+        record = claim(store, add(store))
+        expire(client, "running", record.id)
+        store.take_due(queued=0)
+        if state != "waits":
+            fresh = claim(store, record.id, token="t2")
+            if state == "ended":
+                store.finish(fresh, "SUCCESS", result={"id": "orders"}, told=OK)
+        assert store.holds(record) == "lost"
+        assert ask(store, record) == (-1.0, "lost")
+
+    def test_a_cancellation_stops_the_first_change_alone(self, store: JobStore) -> None:
+        record = claim(store, add(store))
+        store.cancel(record.id)
+        assert store.holds(record, obeys=True) == "cancelled"
+        assert ask(store, record) == (-1.0, "cancelled")
+        assert store.holds(record) == "held"
+        assert ask(store, record, obeys=False) == (0.0, "")
+
+    def test_who_has_lost_the_job_takes_no_turn(self, store: JobStore) -> None:
+        record = claim(store, add(store))
+        store.finish(record, "SUCCESS", result={"id": "orders"}, told=OK)
+        before = store.gate.look(ACCOUNT).fields
+        ask(store, record)
+        assert store.gate.look(ACCOUNT).fields == before
+
+
+class TestRecheck:
+    @pytest.fixture
+    def world(self, store: JobStore, monkeypatch: pytest.MonkeyPatch) -> Worlds:
+        return Worlds(store, monkeypatch)
+
+    def ended(self, store: JobStore, job: str) -> JobRecord:
+        record = claim(store, job, token=job)
+        assert store.finish(record, "SUCCESS", result={"id": "orders"}, told=OK)
+        return record
+
+    def test_the_only_job_of_a_webhook_needs_none(self, store: JobStore) -> None:
+        assert store.recheck(self.ended(store, add(store))) is None
+
+    def test_the_latest_runs_again_if_it_succeeded(
+        self, store: JobStore, world: Worlds, client: redis.Redis
+    ) -> None:
+        first = self.ended(store, add(store))
+        latest = self.ended(store, world.add("update", name="new"))
+        assert store.recheck(first) == (latest.id, "again")
+        assert places(client, latest.id) == ["waiting"]
+        again = claim(store, latest.id, token="again")
+        assert again.outcome_unknown
+        assert client.ttl(f"webhooks:job:{latest.id}") == -1
+
+    def test_one_that_waits_looks_first(self, store: JobStore, world: Worlds) -> None:
+        first = self.ended(store, add(store))
+        latest = world.add("update", name="new")
+        assert store.recheck(first) == (latest, "looks")
+        assert claim(store, latest).outcome_unknown
+
+    def test_one_that_runs_does_so_once_more(
+        self, store: JobStore, world: Worlds, client: redis.Redis
+    ) -> None:
+        first = self.ended(store, add(store))
+        latest = claim(store, world.add("update", name="new"))
+        assert store.recheck(first) == (latest.id, "again")
+        assert store.finish(latest, "SUCCESS", result={"id": "orders"}, told=OK)
+        assert (store.get(latest.id).state, places(client, latest.id)) == ("RETRY", ["waiting"])
+        again = claim(store, latest.id, token="again")
+        assert again.outcome_unknown
+        assert store.finish(again, "SUCCESS", result={"id": "orders"}, told=OK)
+        assert store.get(latest.id).state == "SUCCESS"
+
+    @pytest.mark.parametrize("why", ["it failed", "its password is erased", "its time is over"])
+    def test_what_cannot_run_again_is_for_a_person(
+        self, store: JobStore, world: Worlds, client: redis.Redis, why: str
+    ) -> None:
+        first = self.ended(store, add(store))
+        record = claim(store, world.add("update", name="new"), token="l")
+        if why == "it failed":
+            assert store.finish(record, "FAILURE", error={"class": "PlanLimit"}, told=OK)
+        else:
+            assert store.finish(record, "SUCCESS", result={"id": "orders"}, told=OK)
+            field = ("mark", "x") if "password" in why else ("expires_at", 1)
+            client.hset(f"webhooks:job:{record.id}", *field)  # type: ignore[arg-type]
+        assert store.recheck(first) == (record.id, "cannot")
+        assert places(client, record.id) == (["failed"] if why == "it failed" else [])
