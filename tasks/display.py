@@ -262,6 +262,9 @@ def _outcome(result: Mapping[str, Any]) -> str:
     }.get(str(outcome), "the webhook was created")
     if "changed" in result:
         what = f"the webhook was there already, and was sent: {names(result['changed'])}"
+    if "differs" in result:
+        what = what.removesuffix(", as asked for")
+        what += f"; CometChat shows otherwise than asked for: {names(result['differs'])}"
     if "triggers" not in result:
         return what
     return f"{what}; its triggers: {names(result['triggers']) or 'none'}"

@@ -11,13 +11,14 @@ from tasks.gate import Closed, GateState
 #: Why a gate is closed, and what opens it.
 REASONS: Final[Mapping[Closed, str]] = {
     "paused": "paused by a person",
-    "rejected": "CometChat refuses the credentials or the address",
+    "rejected": "CometChat refuses the credentials, the address or the subscription",
     "unavailable": "the API is away",
     "limited": "the API told to wait",
 }
 _ADVICE: Final[Mapping[Closed, str]] = {
     "rejected": (
-        "check COMETCHAT_KEY, COMETCHAT_SECRET and COMETCHAT_BASE_URL; `gate resume` tries at once"
+        "check COMETCHAT_KEY, COMETCHAT_SECRET, COMETCHAT_BASE_URL and the subscription; "
+        "`gate resume` tries at once"
     ),
     "paused": "`gate resume` opens it",
 }

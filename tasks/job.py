@@ -54,7 +54,8 @@ class Job:
         Of a delete, or of triggers that were set, just its id and what follows.
 
         `outcome` is what `effect` says, `changed` the names of the fields that an
-        update sent. If triggers were asked for, all that the webhook has are in `triggers`, which
+        update sent, `differs` those that the API shows otherwise than was asked for, if there are
+        any. If triggers were asked for, all that the webhook has are in `triggers`, which
         is missing if nobody knows.
         """
         return self._record.result if self.state in {"SUCCESS", "FAILURE"} else None

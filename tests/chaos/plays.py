@@ -14,6 +14,9 @@ from typing import Any, Final, Literal
 
 #: What a call tells, if it tells the truth: created or refused, found or absent.
 TRUTH: Final = "the truth"
+#: What an answer to a create tells that has the webhook's id, and a name or URL that nobody makes
+#: of what was sent: the API stores it so, or the answer is another call's. A look decides.
+IN_DOUBT: Final = "shown otherwise"
 #: What an attempt was told whose worker ended in the middle of the call.
 NOTHING: Final = "nothing"
 
@@ -83,6 +86,8 @@ _UNREADABLE: Final = {
     "408": status(408),
     "425": status(425),
     "500": status(500, "ERR_EXCEPTION"),
+    "500 for the request": status(500, "ERR_BAD_REQUEST"),
+    "400 of a gateway": status(400, "ERR_BAD_ERROR_RESPONSE"),
     "500 of the database": status(500, "ERR_OPERATION_FAILED"),
     "200 with an error": status(200, "ERR_MISSION_FAILED"),
     "503": status(503),
@@ -104,6 +109,8 @@ _WAITS: Final = {
             "403": status(403),
             "404 of a gateway": {"kind": "html", "status": 404},
             "redirect": {"kind": "redirect"},
+            "402 for the account": status(402, "ERR_SUBSCRIPTION_EXPIRED"),
+            "400 for the key": status(400, "AUTH_ERR_APIKEY_NOT_FOUND"),
         },
     ),
     **_both(
@@ -123,7 +130,7 @@ CREATES: Final[Mapping[str, Play]] = {
     **_TRUE,
     **_both(LOST, _UNREADABLE),
     **_both(
-        LOST,
+        IN_DOUBT,
         {
             "another's name": status(200, body=_webhook(name="Invoices")),
             "another's URL": status(200, body=_webhook(webhookURL="https://other.example.com/")),
@@ -139,12 +146,14 @@ CREATES: Final[Mapping[str, Play]] = {
         {
             "400": status(400, "ERR_BAD_REQUEST"),
             "409": status(409, "ERR_WEBHOOK_ALREADY_EXISTS"),
+            "403 for the id": status(403, "ERR_WEBHOOK_ALREADY_EXISTS"),
+            "417": status(417),
             "422": status(422, "ERR_BAD_REQUEST"),
         },
     ),
     **_both("PlanLimit", {"quota": status(400, "ERR_PLAN_QUOTA_RESTRICTION")}),
     # These cannot.
-    **_plain("PlanLimit", {"402": status(402, "ERR_SUBSCRIPTION_EXPIRED")}),
+    **_plain("PlanLimit", {"402": status(402, "ERR_PLAN_RESTRICTION")}),
     **_plain("WebhookRejected", {"405": status(405), "413": status(413, "ERR_TOO_LARGE")}),
 }
 

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tasks.record import JobRecord
-from tests.chaos.plays import LOST, TRANSIENT, TRUTH
+from tests.chaos.plays import IN_DOUBT, LOST, TRANSIENT, TRUTH
 from tests.chaos.reconcile_world import ASKED, TRIGGERS, Call, Plan, World
 from worker.sandbox.faults import Rule
 
 COMPARED: Final = ("name", "webhookURL")
-#: What may mean "there is one already".
-PERHAPS_A_DUPLICATE: Final = frozenset({400, 409, 422})
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,18 @@ def said(call: Call) -> str:
         return call.play.told
     status = call.journal["status"]
     if call.operation == "create":
-        return "created" if status == 200 else "WebhookRejected"
+        return "created" if status == 200 else _of_a_duplicate(call)
     if call.operation == "get":
         return "found" if status == 200 else "absent"
     # What was deleted after it was seen is made again by the next attempt.
     return "changed" if status == 200 else LOST
+
+
+def _of_a_duplicate(call: Call) -> str:
+    """What is told of an id that is taken, before the look: 403 without a code is a bad key."""
+    code = call.manners.get("duplicate_code")
+    is_told = code is None or code.endswith("_ALREADY_EXISTS")
+    return "WebhookRejected" if is_told or call.journal["status"] != 403 else "AccountRejected"
 
 
 def as_asked(webhook: dict[str, Any] | None) -> bool:
@@ -79,6 +84,19 @@ def as_asked(webhook: dict[str, Any] | None) -> bool:
 
 def _differing(webhook: dict[str, Any]) -> list[str]:
     return [name for name in COMPARED if webhook[name] != ASKED[name]]
+
+
+def _is_shown(webhook: dict[str, Any], story: Story) -> bool:
+    """Whether the API has answered a create call of this job with this name and URL."""
+    return any(
+        echo.get("name") == webhook["name"] and echo.get("webhookURL") == webhook["webhookURL"]
+        for echo in (
+            json.loads(call.play.rule["body"])["data"]
+            for attempt in story.attempts
+            for call in attempt.calls
+            if call.play.told == IN_DOUBT
+        )
+    )
 
 
 def _was_played(call: Call, story: Story) -> None:
@@ -111,7 +129,7 @@ def _judge_end(attempt: Attempt, story: Story) -> None:
     last = attempt.calls[-1]
     match record.state:
         case "SUCCESS":
-            _judge_success(attempt, story.plan)
+            _judge_success(attempt, story)
         case "RETRY":
             told = _told_in_the_end(attempt)
             assert record.error is not None
@@ -121,19 +139,26 @@ def _judge_end(attempt: Attempt, story: Story) -> None:
                 assert record.outcome_unknown, "forgets that the webhook is there"
             if last.operation in {"create", "update"} and told == LOST and last.play.told == LOST:
                 assert record.outcome_unknown, "forgets that the webhook may be there"
+            if IN_DOUBT in map(said, attempt.calls):
+                assert record.outcome_unknown, "forgets that the webhook may be there"
         case "FAILURE":
             _judge_failure(attempt, story, _told_in_the_end(attempt))
         case state:
             raise AssertionError(f"an attempt ends as {state}")
 
 
-def _judge_success(attempt: Attempt, plan: Plan) -> None:
-    result = attempt.after.result or {}
-    seen = [call for call in attempt.calls if "triggers" not in call.operation][-1]
+def _judge_success(attempt: Attempt, story: Story) -> None:
+    result, plan = attempt.after.result or {}, story.plan
+    *before, seen = [call for call in attempt.calls if "triggers" not in call.operation]
     expected = {"created": "created", "existed": "found", "updated": "changed"}
-    assert said(seen) == expected[result["outcome"]]
-    assert {name: result[name] for name in ASKED} == ASKED
-    assert as_asked(seen.after), f"SUCCESS, but the API has {seen.after}"
+    if seen.operation == "get" and result["outcome"] == "created":
+        assert (said(before[-1]), said(seen)) == (IN_DOUBT, "found")
+    else:
+        assert said(seen) == expected[result["outcome"]]
+    assert seen.after is not None, "SUCCESS, but the API has none"
+    assert {name: result[name] for name in ASKED} == {name: seen.after[name] for name in ASKED}
+    assert set(result.get("differs", ())) == set(_differing(seen.after))
+    assert as_asked(seen.after) or _is_shown(seen.after, story), f"SUCCESS with {seen.after}"
     if result["outcome"] == "updated":
         assert plan.on_existing == "update" and seen.after is not None
         assert seen.after["password_sha256"] == _password(plan)
@@ -155,7 +180,8 @@ def _told_in_the_end(attempt: Attempt) -> str:
     told, last = [said(call) for call in attempt.calls], attempt.calls[-1]
     if last.operation == "update" and told[-1] == "changed" and not as_asked(last.after):
         return LOST  # somebody else changed another field between the look and the update
-    return told[-2] if told[-1] == "absent" else told[-1]
+    in_the_end = told[-2] if told[-1] == "absent" else told[-1]
+    return LOST if in_the_end == IN_DOUBT else in_the_end
 
 
 def _judge_failure(attempt: Attempt, story: Story, told: str) -> None:
@@ -178,7 +204,7 @@ def _judge_failure(attempt: Attempt, story: Story, told: str) -> None:
             assert error["status"] == refusal.journal["status"]
             if refusal.operation == "get":
                 assert "could not be read" in message, "the look was refused, not the webhook"
-            elif kind == "PlanLimit" or error["status"] in PERHAPS_A_DUPLICATE:
+            else:
                 assert said(last) == "absent", "refused perhaps as a duplicate, without a look"
         case "AppNotFound":
             assert told == "AppNotFound"

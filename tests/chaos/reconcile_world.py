@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -38,6 +38,8 @@ class Plan:
 
     version: int | None = 2
     duplicate: int = 400
+    #: Others of the sandbox's settings (`worker/sandbox/manners.py`).
+    manners: Mapping[str, Any] = field(default_factory=dict)
     password: bool = False
     #: What somebody else did before, in the job's version and in the other one.
     there: str = "does nothing"
@@ -61,7 +63,16 @@ def _some(of: st.SearchStrategy[str], most: int) -> st.SearchStrategy[tuple[str,
 PLANS: Final = st.builds(
     Plan,
     version=st.sampled_from([2, None]),
-    duplicate=st.sampled_from([400, 409, 422]),
+    duplicate=st.sampled_from([400, 403, 409, 417, 422]),
+    manners=st.fixed_dictionaries(
+        {},
+        optional={
+            "duplicate_code": st.sampled_from(["", "ERR_FORBIDDEN", "ERR_ID_ALREADY_EXISTS"]),
+            "shows": st.sampled_from(["bare", "iso"]),
+            "update": st.just("replaces"),
+            "tidies": st.just(["id", "name", "emoji", "webhookURL"]),
+        },
+    ),
     password=st.booleans(),
     there=st.sampled_from([ELSE[0]] * 6 + [*ELSE[1:-1]]),
     there_in_other=st.sampled_from(ELSE[:-1]),
@@ -94,6 +105,7 @@ class Call:
     before: dict[str, Any] | None
     after: dict[str, Any] | None = None
     journal: dict[str, Any] = field(default_factory=dict)
+    manners: Mapping[str, Any] = field(default_factory=dict)
 
 
 class World:
@@ -118,7 +130,7 @@ class World:
         self._changes = iter(plan.changes)
         self._meddling = iter(plan.meddling)
         sandbox.reset()
-        sandbox.settings(duplicate=plan.duplicate)
+        sandbox.settings(duplicate=plan.duplicate, **plan.manners)
         sandbox.faults(
             *(
                 {**table[name].rule, "operation": operation, "times": 1}
@@ -176,7 +188,8 @@ class World:
         play = self._play(operation)
         if play.killed == "before":
             raise Killed
-        self.calls.append(call := Call(self.attempt, operation, play, before=self.there))
+        call = Call(self.attempt, operation, play, self.there, manners=self._plan.manners)
+        self.calls.append(call)
         if play.deadline:
             options["deadline_seconds"] = play.deadline
         try:

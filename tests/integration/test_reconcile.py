@@ -33,6 +33,12 @@ def on_fixture() -> Iterator[Ground]:
 @given(plan=PLANS)
 @example(Plan(there="makes it as asked", reads=("about another",)))
 @example(Plan(creates=("another's name, no effect",)))
+@example(Plan(creates=("another's URL, with effect",)))
+@example(Plan(creates=("another's name, with effect",), reads=("503",), triggers=True))
+@example(Plan(creates=("another's name, no effect",), there="makes it with another name"))
+@example(Plan(creates=("another's name, no effect",), there="makes it with another URL"))
+@example(Plan(duplicate=403, manners={"duplicate_code": ""}, there="makes it as asked"))
+@example(Plan(creates=("403, no effect",), manners={"duplicate_code": ""}))
 @example(Plan(creates=("reset, no effect",), reads=("405",)))
 @example(Plan(creates=("held, no effect", "true"), meddling=(*ELSE[:1] * 2, "a late call")))
 @example(Plan(there_in_other="makes it with another URL", creates=("503, with effect",)))
@@ -40,7 +46,7 @@ def test_one_webhook_as_asked_or_a_failure_that_is_true(on: Ground, plan: Plan) 
     event(judge(tell_story(plan, *on)))
 
 
-@pytest.mark.parametrize("duplicate", [400, 409, 422])
+@pytest.mark.parametrize("duplicate", [400, 403, 409, 417, 422])
 @pytest.mark.parametrize("version", [2, None])
 @pytest.mark.parametrize(
     ("there", "end"),
