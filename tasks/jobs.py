@@ -27,7 +27,8 @@ Keys, all under `webhooks:`
     gate:<account> hash what the jobs of an account share, see `tasks/gate.py`; kept for ever
     chain:<id>  hash    the jobs of the webhook whose create job has this id, if there were others:
                         `latest`, the last of them; `create`, the last that creates; `deleted`, the
-                        delete behind that. Kept as long as the record of the latest
+                        deletes behind that; `kept_until`, when the last record of one that ended
+                        in it expires. Kept as long as every record that it knows
     audit       stream  who changed what by command line or remote control, and what came of it: the
                         latest 10,000 entries or a few more, see `tasks/audit.py`
     probe:<any> string  deleted at once: `tasks/durability.py` tries the server with it

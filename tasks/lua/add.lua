@@ -42,7 +42,8 @@ for i = 5, #ARGV, 8 do
   local first, action = more.chain or id, more.action or 'create'
   local chain = redis.call('HMGET', chain_key(first), 'latest', 'create', 'deleted')
   if action == 'create' then
-    id = chain[3] and id_behind(chain[3]) or chain[2] or id
+    local deleted = string.match(chain[3] or '', '%S+$')
+    id = deleted and id_behind(deleted) or chain[2] or id
     if id ~= first then more.chain = first end
   elseif redis.call('EXISTS', record(id)) == 0 and asks_the_same(chain[1] or first, i, more, due) then
     id = chain[1] or first

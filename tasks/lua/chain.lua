@@ -18,9 +18,11 @@ local function points_to(id, field, other)
   return id and redis.pcall('HGET', record(id), field) == other
 end
 
-local function set_or_drop(id, field, value)
-  if value then redis.call('HSET', record(id), field, value) else redis.call('HDEL', record(id), field) end
+local function set_or_drop_in(key, field, value)
+  if value then redis.call('HSET', key, field, value) else redis.call('HDEL', key, field) end
 end
+
+local function set_or_drop(id, field, value) set_or_drop_in(record(id), field, value) end
 
 -- Whether the job before it has not ended. One that does not know of it is another of the same id:
 -- it was forgotten or has expired, and was enqueued anew, behind this one.
@@ -40,6 +42,34 @@ local function unlink(id, links)
   if points_to(links.before, 'next', id) then set_or_drop(links.before, 'next', links.behind) end
 end
 
+-- The deletes since the latest creation, so many at most: the oldest and the latest. A creation comes
+-- behind the last one of these that does not come to nothing.
+local DELETES = 20
+
+local function note_delete(chain, id)
+  local ids = {}
+  for one in string.gmatch(redis.call('HGET', chain, 'deleted') or '', '%S+') do
+    if one ~= id then ids[#ids + 1] = one end
+  end
+  ids[#ids + 1] = id
+  if #ids > DELETES then table.remove(ids, 2) end
+  redis.call('HSET', chain, 'deleted', table.concat(ids, ' '))
+end
+
+-- A delete has ended. Nobody wants one that was cancelled or whose time is over: if it had no effect,
+-- it is as if it had never been accepted. Those before one that succeeded do not matter any more.
+local function end_delete(chain, id)
+  local was = redis.call('HMGET', record(id), 'state', 'unknown', 'expires_at')
+  local is_over = was[1] == 'FAILURE' and tonumber(was[3] or LATEST) <= now
+  local comes_to_nothing = (was[1] == 'REVOKED' or is_over) and was[2] ~= '1'
+  local ids = {}
+  for one in string.gmatch(redis.call('HGET', chain, 'deleted') or '', '%S+') do
+    if one == id and was[1] == 'SUCCESS' then ids = {} end
+    if one ~= id or not comes_to_nothing then ids[#ids + 1] = one end
+  end
+  set_or_drop_in(chain, 'deleted', ids[1] and table.concat(ids, ' '))
+end
+
 -- It is the last of its webhook's jobs from now on. Only what is alone has no chain.
 local function append(id, first, action)
   local chain = chain_key(first)
@@ -54,7 +84,7 @@ local function append(id, first, action)
     redis.call('HSET', chain, 'create', id)
     redis.call('HDEL', chain, 'deleted')
   elseif action == 'delete' then
-    redis.call('HSET', chain, 'deleted', id)
+    note_delete(chain, id)
   end
   redis.call('PERSIST', chain)
   return before
@@ -72,7 +102,10 @@ end
 local function rejoin(id)
   local links = links_of(id)
   local chain = chain_key(links.first)
-  if redis.call('HGET', chain, 'latest') == id then return redis.call('PERSIST', chain) end
+  if redis.call('HGET', chain, 'latest') == id then
+    if links.action == 'delete' then note_delete(chain, id) end
+    return redis.call('PERSIST', chain)
+  end
   if links.first ~= id or links.behind or redis.call('EXISTS', chain) == 1 then append(id, links.first, links.action) end
 end
 
@@ -84,36 +117,54 @@ local function wake(id)
   if tonumber(stamp(due)) <= now then line_up(id, 'new') end
 end
 
--- It has ended: the next one's time has come. A chain is kept as long as the record of its latest job.
+-- A chain is kept as long as every record that an enqueue or a retry may meet, and for so many seconds
+-- at least: while it has a job that is unfinished or failed, then until the latest end of a record.
+local function keep_chain(first, lifetime)
+  local chain = chain_key(first)
+  local was = redis.call('HMGET', chain, 'latest', 'create', 'kept_until')
+  lifetime = math.max(lifetime, math.ceil(tonumber(was[3] or 0) - now))
+  for _, id in ipairs({first, was[1] or first, was[2] or first}) do
+    local left = redis.call('TTL', record(id))
+    if left == -1 then return redis.call('PERSIST', chain) end
+    if left > lifetime then lifetime = left + 1 end -- which may have been rounded down
+  end
+  if redis.call('TTL', chain) < lifetime then redis.call('EXPIRE', chain, lifetime) end
+end
+
+-- It has ended: the next one's time has come.
 local function end_in_chain(id, lifetime)
   local links = links_of(id)
   local chain = chain_key(links.first)
   local latest = redis.call('HGET', chain, 'latest')
-  local is_latest_of_all = latest == id
+  if latest then
+    local kept_until = tonumber(redis.call('HGET', chain, 'kept_until') or 0)
+    redis.call('HSET', chain, 'kept_until', stamp(math.max(kept_until, now + lifetime)))
+    if links.action == 'delete' then end_delete(chain, id) end
+  end
   if links.attempt == '0' or is_held(id) then
     unlink(id, links)
-    if is_latest_of_all then
-      latest = links.before
-      if latest then redis.call('HSET', chain, 'latest', latest) else redis.call('HDEL', chain, 'latest') end
-    end
+    if latest == id then set_or_drop_in(chain, 'latest', links.before) end
   end
-  if is_latest_of_all then
-    local state = latest and redis.pcall('HGET', record(latest), 'state')
-    if state ~= 'FAILURE' and not (latest and is_unfinished(latest)) then redis.call('EXPIRE', chain, lifetime) end
-  end
+  if latest == id then keep_chain(links.first, tonumber(lifetime)) end
   wake(links.behind)
 end
 
--- Its record is deleted: that of the chain's latest was all that kept the chain, if it had failed.
+-- Its record is gone, which may have been what kept its webhook's chain.
 local FORGOTTEN = 7 * 86400
-local function forget_chain(id)
-  local chain = chain_key(redis.pcall('HGET', record(id), 'chain') or id)
-  if redis.call('HGET', chain, 'latest') == id then redis.call('EXPIRE', chain, FORGOTTEN) end
+local function forget_chain(id, first, lifetime)
+  local was = redis.call('HMGET', chain_key(first), 'latest', 'create')
+  if first == id or was[1] == id or was[2] == id then keep_chain(first, lifetime) end
 end
 
--- The id of the create job that follows this delete: always the same, so that a repeated step finds it.
+-- The id of the create job that follows this delete: a new one each time that the delete was accepted.
+-- A repeated step does not ask for it, as the chain names the create job by then.
 local function id_behind(delete)
-  local hex = redis.sha1hex('create after ' .. delete)
-  return table.concat({string.sub(hex, 1, 8), string.sub(hex, 9, 12), '5' .. string.sub(hex, 14, 16),
+  local id, seed = nil, 'create after ' .. delete
+  repeat
+    local hex = redis.sha1hex(seed)
+    id = table.concat({string.sub(hex, 1, 8), string.sub(hex, 9, 12), '5' .. string.sub(hex, 14, 16),
                        '8' .. string.sub(hex, 18, 20), string.sub(hex, 21, 32)}, '-')
+    seed = 'create after ' .. delete .. ' and ' .. id
+  until redis.call('EXISTS', record(id)) == 0
+  return id
 end

@@ -4,8 +4,9 @@ for _, id in ipairs(ARGV) do
   local state = 'is not known'
   if not is_left_alone(id) then state = redis.call('HGET', record(id), 'state') end
   if not state or state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
-    forget_chain(id)
+    local first = redis.pcall('HGET', record(id), 'chain') -- it may be no hash
     redis.call('DEL', record(id), sealed_key(id))
+    forget_chain(id, type(first) == 'string' and first or id, state and FORGOTTEN or 0)
     for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, UNTOLD, EXPIRING}) do
       redis.call('ZREM', place, id)
     end

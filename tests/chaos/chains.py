@@ -7,7 +7,6 @@ the model of a job alone.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Literal
 
 import redis
@@ -23,21 +22,15 @@ from tasks.states import ENDED, NONE, UNFINISHED
 from tests.chaos import keyspace
 from tests.chaos.keyspace import Keyspace
 
-#: Large, so that nothing is gone but what is forgotten.
+#: Large, so that nothing is gone but what is forgotten, or after all of that time.
 RESULT_TTL = 100_000
 PIPE_SIZE = 20
 FIRST = "first"
 CHANGES = [f"change-{number}" for number in range(4)]
 
 
-def behind(deletion: str) -> str:
-    """The id of the creation after a delete."""
-    text = hashlib.sha1(f"create after {deletion}".encode(), usedforsecurity=False).hexdigest()
-    parts = text[:8], text[8:12], "5" + text[13:16], "8" + text[17:20], text[20:32]
-    return "-".join(parts)
-
-
-ids = st.sampled_from([FIRST, *CHANGES, *map(behind, CHANGES)])
+#: Which of the jobs that there were so far: the first creation, the changes, other creations.
+numbers = st.integers(0, 9)
 actions: Any = st.sampled_from(["update", "update", "delete", "set_triggers"])
 ends = st.sampled_from(["SUCCESS", "FAILURE"])
 
@@ -58,7 +51,9 @@ class ChainMachine(RuleBasedStateMachine):
         self.line: list[str] = []
         #: Those that ended and never ran: who was before them, and whether somebody was behind.
         self.left: dict[str, tuple[str, bool]] = {}
-        self.created, self.deleted = FIRST, ""
+        #: The latest creation, and the deletes since then that count.
+        self.created, self.deletes = FIRST, list[str]()
+        self.creations: list[str] = []
         self.claims: dict[str, JobRecord] = {}
         self.tokens = iter(map(str, range(10_000)))
 
@@ -68,6 +63,10 @@ class ChainMachine(RuleBasedStateMachine):
     def read(self) -> Keyspace:
         return keyspace.read(self.redis)
 
+    def job(self, number: int) -> str:
+        jobs = [FIRST, *CHANGES, *self.creations]
+        return jobs[number % len(jobs)]
+
     # Producers.
 
     @initialize()
@@ -76,11 +75,21 @@ class ChainMachine(RuleBasedStateMachine):
 
     @rule()
     def create(self) -> None:
+        """It is the job that it was, unless a delete that counts came after that one."""
         before = self.read()
-        want = behind(self.deleted) if self.deleted else self.created
         new = NewJob(FIRST, 0, "default", "app", {"id": "w"}, None, 2)
-        self._accepted(new, want, before.state(want) != NONE)
-        self.created, self.deleted = want, ""
+        exists = not self.deletes and before.state(self.created) != NONE
+        [[added], _] = self.store.add([new])
+        job = added.record.id
+        assert (added.place == EXISTS) == exists
+        assert (before.state(job) != NONE) == exists, f"{job} was before {self.deletes}"
+        if exists:
+            assert job == self.created
+            return
+        if job not in (FIRST, *self.creations):
+            self.creations.append(job)
+        self._join(job)
+        self.created, self.deletes = job, []
 
     @rule(job=st.sampled_from(CHANGES), action=actions, name=st.sampled_from("ab"))
     def change(self, job: str, action: Any, name: str) -> None:
@@ -92,16 +101,16 @@ class ChainMachine(RuleBasedStateMachine):
             fields = self.store.get(latest)
             same = (fields.more.action, fields.webhook) == (action, wire)
             want = latest if same and not fields.cancelled else job
-        is_new = self._accepted(new, want, before.state(want) != NONE)
-        if is_new and action == "delete":
-            self.deleted = job
-
-    def _accepted(self, new: NewJob, want: str, exists: bool) -> bool:
+        exists = before.state(want) != NONE
         [[added], _] = self.store.add([new])
         assert (added.record.id, added.place == EXISTS) == (want, exists)
         if not exists:
             self._join(want)
-        return not exists
+            if action == "delete":
+                self._delete(want)
+
+    def _delete(self, job: str) -> None:
+        self.deletes = [*(other for other in self.deletes if other != job), job]
 
     def _join(self, job: str) -> None:
         self.left.pop(job, None)
@@ -109,9 +118,12 @@ class ChainMachine(RuleBasedStateMachine):
 
     # Workers.
 
-    @rule(job=ids)
+    @rule(number=numbers)
+    def message(self, number: int) -> None:
+        """One comes, perhaps too early."""
+        self.claim(self.job(number))
+
     def claim(self, job: str) -> None:
-        """A message comes, perhaps too early."""
         before = self.read()
         record = self.store.claim(job, worker="w", token=next(self.tokens))
         if record is None:
@@ -130,18 +142,22 @@ class ChainMachine(RuleBasedStateMachine):
         """How it goes mostly: who is next runs, and ends."""
         if job := self._next(self.read()):
             self.claim(job)
-            self.finish(job, end)
+            self._finish(job, end)
 
-    @rule(job=ids, end=ends)
-    def finish(self, job: str, end: Literal["SUCCESS", "FAILURE"]) -> None:
+    @rule(number=numbers, end=ends)
+    def finish(self, number: int, end: Literal["SUCCESS", "FAILURE"]) -> None:
+        self._finish(self.job(number), end)
+
+    def _finish(self, job: str, end: Literal["SUCCESS", "FAILURE"]) -> None:
         if job in self.claims:
             self.store.finish(self.claims[job], end, error={"class": "ApiUnavailable"})
 
-    @rule(job=ids, delay=st.sampled_from([0, 20]))
-    def reschedule(self, job: str, delay: int) -> None:
+    @rule(number=numbers, delay=st.sampled_from([0, 20]), unknown=st.booleans())
+    def reschedule(self, number: int, delay: int, unknown: bool) -> None:
+        job = self.job(number)
         if job in self.claims:
             why = {"class": "ApiUnavailable"}
-            flags = {"outcome_unknown": True, "uses_attempt": True}
+            flags = {"outcome_unknown": unknown, "uses_attempt": True}
             self.store.reschedule(self.claims[job], delay=delay, error=why, entry={}, **flags)
 
     @rule(seconds=st.sampled_from([7, 21, 61]))
@@ -149,11 +165,15 @@ class ChainMachine(RuleBasedStateMachine):
         keyspace.forward(self.redis, seconds)
         self.store.take_due(queued=0)
 
+    @rule()
+    def records_expire(self) -> None:
+        self.time_goes_by(RESULT_TTL + 1)
+
     # People and beat.
 
-    @rule(job=ids)
-    def cancel(self, job: str) -> None:
-        before = self.read()
+    @rule(number=numbers)
+    def cancel(self, number: int) -> None:
+        job, before = self.job(number), self.read()
         try:
             state, _ = self.store.cancel(job)
         except JobNotFound:
@@ -166,9 +186,9 @@ class ChainMachine(RuleBasedStateMachine):
             self.left[job] = self.line[at - 1] if at else NONE, at + 1 < len(self.line)
             self.line.remove(job)
 
-    @rule(job=ids, how=st.sampled_from(["fresh", "once", "last"]))
-    def retry(self, job: str, how: Literal["fresh", "once", "last"]) -> None:
-        before = self.read()
+    @rule(number=numbers, how=st.sampled_from(["fresh", "once", "last"]))
+    def retry(self, number: int, how: Literal["fresh", "once", "last"]) -> None:
+        job, before = self.job(number), self.read()
         state, held = before.state(job), before.jobs.get(job, {})
         may = state == "FAILURE" and "cancelled" not in held
         if how != "once":
@@ -177,15 +197,12 @@ class ChainMachine(RuleBasedStateMachine):
         [after] = self.store.retry([job], how=how)
         assert after == (("RETRY" if how == "once" else "PENDING") if takes else state)
         if takes:
-            if self.line[-1:] != [job]:
-                self._rejoin_marks(job, held)
+            action = held.get("action", "create")
+            if action == "create" and self.line[-1:] != [job]:
+                self.created, self.deletes = job, []
+            elif action == "delete":
+                self._delete(job)
             self._join(job)
-
-    def _rejoin_marks(self, job: str, held: Any) -> None:
-        if held.get("action", "create") == "create":
-            self.created, self.deleted = job, ""
-        elif held["action"] == "delete":
-            self.deleted = job
 
     def _is_followed(self, job: str) -> bool:
         if job in self.left:
@@ -193,8 +210,9 @@ class ChainMachine(RuleBasedStateMachine):
             return was_followed or (self.line[-1:] or [before]) != [before]
         return self.line[-1] != job
 
-    @rule(job=ids)
-    def forget(self, job: str) -> None:
+    @rule(number=numbers)
+    def forget(self, number: int) -> None:
+        job = self.job(number)
         if self.read().state(job) in ENDED:
             self.store.forget([job])
             self.left.pop(job, None)
@@ -211,6 +229,9 @@ class ChainMachine(RuleBasedStateMachine):
         found = self.read()
         wrong = keyspace.broken_promises(found, pipe_size=PIPE_SIZE, result_ttl=RESULT_TTL)
         assert not wrong, "; ".join(wrong)
+        for job in (*self.deletes,):  # what nobody wants, and had no effect
+            if found.state(job) == "REVOKED" and "unknown" not in found.jobs[job]:
+                self.deletes.remove(job)
         job = self._next(found)
         held = found.jobs.get(job, {})
         if held.get("due_at", found.now + 1) <= found.now:

@@ -21,7 +21,7 @@ from tasks.states import ENDED, NONE, PLACES, UNFINISHED
 WHERE = ("waiting", "published", "running", "failed")
 SETS = (*WHERE, "index", "untold")
 #: The fields that hold instants.
-TIMES = ("created_at", "due_at", "first_attempt_at", "started_at", "ended_at")
+TIMES = ("created_at", "due_at", "first_attempt_at", "started_at", "ended_at", "kept_until")
 HISTORY_LIMIT = 20
 
 _DUMP = """
@@ -35,8 +35,8 @@ for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
     found.records[id] = redis.call('HGETALL', key)
     found.expires[id] = redis.call('PEXPIRETIME', key)
   elseif kind == 'hash' and string.find(name, '^chain:') then
-    local latest = redis.call('HGET', key, 'latest') or ''
-    found.chains[string.sub(name, 7)] = {latest, redis.call('TTL', key)}
+    local names = redis.call('HMGET', key, 'latest', 'create')
+    found.chains[string.sub(name, 7)] = {names[1] or '', names[2] or '', redis.call('PTTL', key)}
   elseif kind == 'string' and string.find(name, '^sealed:') then
     found.sealed[string.sub(name, 8)] = redis.call('GET', key)
   elseif kind == 'zset' then
@@ -85,8 +85,9 @@ class Keyspace:
 
     now: float
     jobs: Mapping[str, Mapping[str, Any]]
-    #: By the id of the webhook's create job: the latest of its jobs, and seconds left, if it ends.
-    chains: Mapping[str, tuple[str, float | None]]
+    #: By the id of the webhook's create job: the latest of its jobs, the latest that creates, and
+    #: seconds left, if it ends.
+    chains: Mapping[str, tuple[str, str, float | None]]
     others: tuple[str, ...]
 
     def state(self, job: str) -> str:
@@ -114,8 +115,8 @@ def read(client: redis.Redis) -> Keyspace:
     for job, password in dict(found["sealed"]).items():
         jobs.setdefault(job, {})["sealed"] = password
     chains = {
-        first: (latest, seconds if seconds >= 0 else None)
-        for first, (latest, seconds) in dict(found["chains"]).items()
+        first: (latest, create, left / 1000 if left >= 0 else None)
+        for first, (latest, create, left) in dict(found["chains"]).items()
     }
     return Keyspace(float(found["now"]), jobs, chains, tuple(found["others"]))
 
@@ -144,12 +145,15 @@ def _wrong_chains(keyspace: Keyspace) -> list[str]:
         if keyspace.state(job) == "STARTED"
     )
     wrong = [f"{number} jobs of {first} run" for first, number in running.items() if number > 1]
-    for first, (latest, ends_in) in keyspace.chains.items():
-        state = keyspace.state(latest)
-        if ends_in is None and state not in {*UNFINISHED, "FAILURE"}:
-            wrong.append(f"the chain {first} is kept for ever, its latest {latest} is {state}")
-        if ends_in is not None and state in UNFINISHED:
-            wrong.append(f"the chain {first} expires, its latest {latest} is {state}")
+    for first, (latest, create, ends_in) in keyspace.chains.items():
+        named = {job: keyspace.state(job) for job in (first, latest, create)}
+        stays = {*UNFINISHED, "FAILURE"} & {*named.values()}
+        if (ends_in is None) != bool(stays):
+            wrong.append(f"the chain {first} ends in {ends_in} s, its jobs are {named}")
+        for job, held in keyspace.jobs.items():
+            left = held.get("expires", 0) - keyspace.now
+            if held.get("chain", job) == first and ends_in is not None and ends_in < left - 0.01:
+                wrong.append(f"the chain {first} ends in {ends_in} s, and {job} in {left} s")
     for job, held in keyspace.jobs.items():
         before = held.get("after", NONE)
         waits = keyspace.state(before) in UNFINISHED and keyspace.jobs[before].get("next") == job
