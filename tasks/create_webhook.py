@@ -67,9 +67,10 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
         raise Ignore from None
     if job is None:
         raise Ignore  # done, not due, held or somebody else's: this message has nothing to tell
-    turn = Turn(store, job, since, leaving)
+    turn, progress = Turn(store, job, since, leaving), Progress()
+    way = Deadline(turn, job, started, progress)
     try:
-        return run_attempt(store, job, Deadline(turn, job, started), since=started)
+        return run_attempt(store, job, way, progress, since=started)
     except Stale:
         if turn.may_have_changed:
             recheck(store, job)
@@ -80,13 +81,14 @@ class Stale(Ignore):
     """The attempt's job is another's by now: its report changed nothing."""
 
 
-def run_attempt(store: JobStore, job: JobRecord, way: Deadline, *, since: float) -> dict[str, Any]:
+def run_attempt(
+    store: JobStore, job: JobRecord, way: Deadline, progress: Progress, *, since: float
+) -> dict[str, Any]:
     """Do what a claimed job asks for, and report it; the job's result.
 
     Raises what ends a Celery task as the attempt ended: `Retry`, `Ignore` or the failure; `Stale`
     if the job is another attempt's by now; `StoreUnavailable` if it could not be reported.
     """
-    progress = Progress()
     interrupted: type[Exception] | None = None
     try:
         refuse_if_workers_die(job)
@@ -107,9 +109,11 @@ def run_attempt(store: JobStore, job: JobRecord, way: Deadline, *, since: float)
     if interrupted is Superseded:
         raise stale(job, attempt_entry(job, "superseded", since))
     if interrupted is Cancelled:
-        raise revoke(store, job, way.told(), since=since)
+        raise revoke(store, job, way.told(), progress, since=since)
     if interrupted is Held:
         raise hold(store, job, way.told(), progress, since=since)
+    # What an attempt has changed must be looked for, not made again, whatever its end says.
+    failure.outcome_unknown = failure.outcome_unknown or progress.changed
     raise fail(store, job, failure, way.told(failure), progress, left=way.left(), since=since)
 
 
@@ -206,9 +210,12 @@ def warn_of_differences(job: JobRecord, result: Mapping[str, Any] | None) -> Non
         log.warning("CometChat shows the webhook otherwise than asked for", differs=names, **fields)
 
 
-def revoke(store: JobStore, job: JobRecord, told: Told, *, since: float) -> Exception:
-    """Record and tell that a job was cancelled before this attempt's call."""
-    return put_back(store, job, attempt_entry(job, "cancelled", since), told)
+def revoke(
+    store: JobStore, job: JobRecord, told: Told, progress: Progress, *, since: float
+) -> Exception:
+    """Record and tell that a job was cancelled before this attempt's next call."""
+    entry = attempt_entry(job, "cancelled", since, progress=progress)
+    return put_back(store, job, entry, told, progress)
 
 
 def hold(
@@ -216,8 +223,7 @@ def hold(
 ) -> Exception:
     """Send a job back to wait for its account's gate, which closed between two of its calls."""
     entry = attempt_entry(job, "held", since, progress=progress)
-    # What it has made must be looked for, not made again.
-    return put_back(store, job, entry, told, outcome_unknown=progress.changed)
+    return put_back(store, job, entry, told, progress)
 
 
 def put_back(
@@ -225,8 +231,7 @@ def put_back(
     job: JobRecord,
     entry: dict[str, Any],
     told: Told,
-    *,
-    outcome_unknown: bool = False,
+    progress: Progress,
 ) -> Exception:
     """Let a job wait as it was, or end if it was cancelled; no attempt is used up."""
     followed = store.reschedule(
@@ -234,7 +239,7 @@ def put_back(
         delay=0.0,
         error=None,
         entry=entry,
-        outcome_unknown=outcome_unknown,
+        outcome_unknown=progress.changed,
         uses_attempt=False,
         told=told,
     )

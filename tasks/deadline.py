@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from tasks.cometchat import Guard
 from tasks.errors import ApiFailure, Expired
 from tasks.gate import Told
+from tasks.progress import Progress
 from tasks.record import JobRecord
 from tasks.verbs import VERBS
 
@@ -28,10 +29,14 @@ class Deadline:
         turn: the attempt's way through the gate.
         job: as it was claimed: what is left then is told by Redis's clock alone.
         since: this machine's `time.monotonic()` from right before the claim.
+        progress: what the attempt has done so far.
     """
 
-    def __init__(self, turn: _Turn, job: JobRecord, since: float) -> None:
+    def __init__(
+        self, turn: _Turn, job: JobRecord, since: float, progress: Progress | None = None
+    ) -> None:
         self._turn, self._job, self._since = turn, job, since
+        self._progress = progress or Progress()
         self._has_called = False
 
     def left(self) -> float | None:
@@ -65,17 +70,22 @@ class Deadline:
         """The seconds that are left. Raises `Expired`."""
         left = self.left()
         if left is not None and left < LEAST_SECONDS:
-            raise Expired(_words(self._job))
+            raise Expired(_words(self._job, self._progress))
         return left
 
 
-def _words(job: JobRecord) -> str:
+def _words(job: JobRecord, progress: Progress) -> str:
     until = datetime.fromtimestamp(job.more.expires_at or 0.0, UTC).isoformat(timespec="seconds")
     verb = VERBS[job.more.action]
     what = f"Webhook {job.webhook_id!r} of app {job.app_id!r}"
     if job.more.action != "create":
         what = f"To {verb.to_do} webhook {job.webhook_id!r} of app {job.app_id!r}"
-    if job.outcome_unknown:
+    if progress.changed:
+        effect = (
+            "An earlier call had its effect, and what was to follow it was not done: look at the "
+            "webhook at CometChat."
+        )
+    elif job.outcome_unknown:
         effect = (
             f"An earlier call may have {verb.done}, as no answer says what it did: look for it "
             "among the app's webhooks at CometChat."

@@ -83,8 +83,8 @@ class Job:
         "created", "existed" or "updated" on SUCCESS, and on FAILURE if the webhook is there and
         only its triggers are not; "updated" or "unchanged", and "deleted" or "absent", of jobs
         that change or delete it. Else "none" if no call was made, or each is known to have had no
-        effect; "unknown" if one is under way, or nobody saw how one ended: then the webhook may
-        exist.
+        effect; "unknown" if one is under way, if nobody saw how one ended, or if some had their
+        effect and others did not: then the webhook may exist.
         """
         if self.state == "SUCCESS" or self.result:
             outcome: Any = (self.result or {}).get("outcome")
