@@ -36,7 +36,7 @@ class TestCreatedAgain:
         assert add(store, creation(), EXISTS).id == again.id
         # Each round anew.
         end(store, add(store, change("delete")))
-        once_more = add(store, creation(), PUBLISHED)
+        once_more = add(store, creation())
         assert once_more.id not in {FIRST, again.id}
 
     def test_without_a_delete_it_stays_the_same_job(self, store: JobStore) -> None:
