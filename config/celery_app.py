@@ -6,43 +6,22 @@ does no harm. Most settings follow from that.
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
 
+from config.broker import CONNECT_TIMEOUT, QUEUE, transport_options
 from config.redis_url import redbeat
 from config.settings import Settings, get_settings
-
-QUEUE = "webhooks"
 
 #: A worker's jobs mostly wait for the network, so threads serve; 64 fill a core.
 CONCURRENCY = 64
 
-#: Seconds without traffic before the first probe and between the others, and how many of them.
-KEEPALIVE = {
-    getattr(socket, option): number
-    for option, number in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-    if hasattr(socket, option)
-}
-
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings, each with its reason."""
-    redis_options = {
-        # A peer that vanished without a word must not hold a publish for long.
-        "socket_timeout": 3.0,
-        "socket_connect_timeout": 2.0,
-        "socket_keepalive": True,
-        # A NAT remembers what is probed, and a dead peer is found out within 45 s: redis-py's own
-        # figures, for which kombu has the system's two hours.
-        "socket_keepalive_options": KEEPALIVE,
-        # Half-open connections: kombu looks after a blocking read as often, and gives it up when
-        # it is overdue by as much.
-        "health_check_interval": 2,
-    }
-    broker_url, broker_options = settings.broker
+    broker_url, _ = settings.broker
     result_backend, backend_options = settings.backend
     redbeat_url, redbeat_options = redbeat(settings.redis_url.get_secret_value())
     tls = settings.redis_tls.options
@@ -52,13 +31,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Certificates of Redis are verified: the defaults of all three differ.
         "broker_use_ssl": tls(broker_url) or None,
         "redis_backend_use_ssl": tls(result_backend) or None,
-        "broker_transport_options": {
-            **broker_options,
-            **redis_options,
-            # Hints need no guarding: without emulated acknowledgements a message costs two
-            # transactions less, and workers survive Redis restarts, however many.
-            "ack_emulation": False,
-        },
+        "broker_transport_options": transport_options(settings),
         "result_backend_transport_options": {
             **backend_options,
             "retry_policy": {"max_retries": 3, "interval_start": 0.1, "interval_max": 1.0},
@@ -74,7 +47,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         # A Redis whose disk or memory is full refuses to hand out messages: that will pass, too.
         "broker_channel_error_retry": True,
-        "broker_connection_timeout": 2.0,
+        "broker_connection_timeout": CONNECT_TIMEOUT,
         # With pauses that do not grow beyond seconds.
         "worker_consumer": "worker.celery_internals:QuickConsumer",
         # Running attempts go on when the broker's connection drops: their leases guard them.
@@ -140,6 +113,13 @@ def configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-app = Celery("webhooks", include=["tasks.create_webhook", "tasks.schedule", "worker.control"])
+# In a process that has a Celery app of its own this one changes nothing: Celery would make it the
+# current one, to which @shared_task belongs, and Django's fix-up would add receivers and a path.
+app = Celery(
+    "webhooks",
+    include=["tasks.create_webhook", "tasks.schedule", "worker.control"],
+    set_as_current=False,
+    fixups=[],
+)
 # A callable is a promise: the environment is read at first use, not at import.
 app.add_defaults(lambda: configuration(get_settings()))

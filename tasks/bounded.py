@@ -16,6 +16,7 @@ from typing import Any
 
 import redis
 from redis.connection import HiredisRespSerializer
+from redis.utils import HIREDIS_AVAILABLE
 
 _until: ContextVar[float] = ContextVar("until", default=inf)
 
@@ -87,7 +88,9 @@ class _BoundedConnection:
     socket_connect_timeout: float | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"command_packer": _Packer(), **kwargs})
+        if HIREDIS_AVAILABLE:
+            kwargs.setdefault("command_packer", _Packer())
+        super().__init__(*args, **kwargs)
 
     def _connect(self) -> Any:
         usual, left = self.socket_connect_timeout, seconds_left()

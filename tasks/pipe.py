@@ -1,4 +1,8 @@
-"""The pipe: Celery messages that hint at jobs. Losing one costs a few seconds, no job."""
+"""The pipe: Celery messages that hint at jobs. Losing one costs a few seconds, no job.
+
+They are written in the form that Celery documents, not by Celery: what a host has told its own
+Celery (signals, the task that runs just now, options of all messages) is not about them.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,15 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import Any
 
-from kombu.transport import redis
+from kombu import Exchange, Queue  # type: ignore[attr-defined]
 from kombu.utils.debug import Logwrapped
 from redis.exceptions import ReadOnlyError
 
-from config.celery_app import QUEUE, app
-from tasks.bounded import bounded, within
+from config.broker import QUEUE
+from tasks.bounded import within
+from tasks.broker import get_pool
 
 log = logging.getLogger("tasks")
-
-for channel in (redis.Channel, redis.SentinelChannel):
-    channel.connection_class = bounded(channel.connection_class)
-    channel.connection_class_ssl = bounded(channel.connection_class_ssl)
 
 #: By its name: producers need not load what workers do.
 TASK = "tasks.create_webhook"
@@ -29,6 +30,8 @@ BATCH = 256
 
 #: Seconds to wait for one of this process's broker connections.
 POOL_TIMEOUT = 5.0
+
+_QUEUE: Any = Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)  # type: ignore[no-untyped-call]
 
 
 def publish(hints: Sequence[tuple[str, int]], *, seconds: float = inf) -> bool:
@@ -43,9 +46,9 @@ def publish(hints: Sequence[tuple[str, int]], *, seconds: float = inf) -> bool:
         try:
             with (
                 within(seconds),
-                app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer,
+                get_pool().connection(min(POOL_TIMEOUT, seconds)) as connection,
             ):
-                _send(hints, producer)
+                _send(hints, connection)
             break
         except Exception as error:  # noqa: BLE001  every broker has errors of its own; none matters
             if is_last or not _is_from_replica(error):
@@ -61,21 +64,37 @@ def _is_from_replica(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _send(hints: Sequence[tuple[str, int]], producer: Any) -> None:
-    try:
-        with _batch(producer):
-            for job_id, attempts in hints:
-                app.send_task(
-                    TASK,
-                    (job_id,),
-                    task_id=job_id,
-                    retries=attempts,  # what Flower shows
-                    producer=producer,
-                    ignore_result=True,  # else every producer would subscribe to its results
-                )
-    except Exception:
-        producer.connection.collect()  # the next one connects anew
-        raise
+def _send(hints: Sequence[tuple[str, int]], connection: Any) -> None:
+    producer = connection.Producer()
+    with _batch(producer):
+        for job_id, attempts in hints:
+            producer.publish(
+                [[job_id], {}, {}],
+                serializer="json",
+                headers=_headers(job_id, attempts),
+                routing_key=QUEUE,
+                declare=[_QUEUE],
+                correlation_id=job_id,
+            )
+
+
+def _headers(job_id: str, attempts: int) -> dict[str, Any]:
+    """What Celery's message protocol asks for, and what Flower shows of a task."""
+    return {
+        "lang": "py",
+        "task": TASK,
+        "id": job_id,
+        "root_id": job_id,
+        "parent_id": None,
+        "group": None,
+        "eta": None,
+        "expires": None,
+        "timelimit": [None, None],
+        "retries": attempts,
+        "argsrepr": repr((job_id,)),
+        "kwargsrepr": "{}",
+        "ignore_result": True,
+    }
 
 
 def _batch(producer: Any) -> AbstractContextManager[object]:
@@ -86,7 +105,7 @@ def _batch(producer: Any) -> AbstractContextManager[object]:
 
 def messages_in_queue() -> int:
     """How many messages wait in the queue; raises what the broker's client raises."""
-    with app.pool.acquire(block=True, timeout=POOL_TIMEOUT) as connection:
+    with get_pool().connection(POOL_TIMEOUT) as connection:
         # Declared as Celery does: every broker answers with the number of messages.
         declared = connection.default_channel.queue_declare(QUEUE, durable=True, auto_delete=False)
         return int(declared.message_count)

@@ -25,10 +25,18 @@ from redbeat.schedulers import LUA_EXTEND_TO_SCRIPT
 from redis.exceptions import NoPermissionError
 from redis.lock import Lock
 
+from tasks import broker
 from tasks.bounded import TooLarge, no_more_than
 from tasks.refusals import understand
 from tasks.steps import OTHERS
-from worker.messages import log_dropped, problem_with, strip
+from worker.messages import (
+    COMPRESSED,
+    foreign_task,
+    log_dropped,
+    log_foreign,
+    problem_with,
+    strip,
+)
 
 #: Seconds between attempts to reach a broker that is away. Celery's own grow to 30.
 RECONNECT_FIRST, RECONNECT_MOST = 0.5, 2.0
@@ -78,20 +86,41 @@ class QuickConsumer(Consumer):
         handle = super().create_task_handler(*args, **options)
 
         def on_task_received(message: Any) -> None:
-            try:
-                problem = problem_with(message)
-                if problem is None:
-                    strip(message)
+            if self._is_fit(message):
+                try:
                     handle(message)
-                    return
-            except Exception as error:
-                if isinstance(error, _but_key_error(self.connection_errors + self.channel_errors)):
-                    raise
-                self._drop(message, "cannot be read", error)
-            else:
-                self._drop(message, problem)
+                except Exception as error:
+                    if self._is_brokers(error):
+                        raise
+                    # By now nothing of the sender's is left in it.
+                    _log.exception(
+                        "a fault of this worker, not of the message; the job is taken again"
+                    )
+                    self._reject(message)
 
         return on_task_received
+
+    def _is_fit(self, message: Any) -> bool:
+        """Whether it is a hint, then without all that a hint has not; else it is dropped."""
+        try:
+            if foreign := foreign_task(message, self.app.tasks):
+                log_foreign(foreign, message)
+                self._reject(message)
+                return False
+            problem = problem_with(message)
+            if problem is None:
+                strip(message)
+                return True
+        except Exception as error:
+            if self._is_brokers(error):
+                raise
+            self._drop(message, "cannot be read", error)
+        else:
+            self._drop(message, problem)
+        return False
+
+    def _is_brokers(self, error: Exception) -> bool:
+        return isinstance(error, _but_key_error(self.connection_errors + self.channel_errors))
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Celery found no task in it."""
@@ -102,7 +131,8 @@ class QuickConsumer(Consumer):
 
         Celery would store a failure under the message's id, which may be that of a job.
         """
-        self._drop(message, "is for a task that is not known here")
+        log_foreign("is for a task that is not known here", message)
+        self._reject(message)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Celery cannot make a request of it."""
@@ -114,6 +144,9 @@ class QuickConsumer(Consumer):
 
     def _drop(self, message: Any, problem: str, error: Exception | None = None) -> None:
         log_dropped(problem, error, message)
+        self._reject(message)
+
+    def _reject(self, message: Any) -> None:
         if not message.acknowledged:
             message.reject_log_error(_log, self.connection_errors)
 
@@ -122,8 +155,8 @@ class _PlainMessage(virtual.Message):
     """A message that is as large as it was in the queue: some kilobytes could become gigabytes."""
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
-        if payload["headers"].get("compression"):
-            raise ValueError("compressed")
+        if payload["headers"].pop("compression", None):
+            payload["content-encoding"] = COMPRESSED
         super().__init__(payload, channel=channel, **options)  # type: ignore[no-untyped-call]
 
 
@@ -171,11 +204,11 @@ def _or_drop(read: Callable[[], Any]) -> Any:
         return True
 
 
-class _Channel(_Sturdy, redis.Channel):
+class _Channel(_Sturdy, broker.Channel):
     pass
 
 
-class _SentinelChannel(_Sturdy, redis.SentinelChannel):
+class _SentinelChannel(_Sturdy, broker.SentinelChannel):
     pass
 
 

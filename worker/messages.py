@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Container
+from typing import Any, Final
 
 import structlog
 
+from config.broker import QUEUE
 from tasks.pipe import TASK
 
 log = structlog.get_logger("messages")
@@ -37,6 +39,47 @@ _ENCODINGS = ("utf-8", "UTF-8")
 #: Bytes; a hint has some hundreds.
 _MOST = 65_536
 
+#: Of a task that is not this program's: its sender has no error, so the worker's log must be clear.
+LIKELY_CAUSE: Final = (
+    f"another program's Celery app sends to this broker's queue {QUEUE!r}, or took this program's "
+    "app for its own: give it a broker URL, or a task_default_queue, of its own. If the task is "
+    "one of this program's, its sender has a newer version: restart the workers with that"
+)
+
+#: How a message was encoded that is not read, as it unpacks to whatever size.
+COMPRESSED: Final = "compressed"
+
+
+def foreign_task(message: Any, known: Container[str]) -> str | None:
+    """What is wrong with the task that a message is for, if that is not one of this program's.
+
+    Nothing else of the message counts: other programs encode theirs in other ways.
+
+    Args:
+        message: a `kombu.Message` that may be anything inside.
+        known: the names of the tasks that this worker has.
+    """
+    if isinstance(task := _task_of(message), str):
+        if task.startswith("celery.") and task not in _BUILT_IN:
+            return "is for a task that is not used here"
+        if task not in known:
+            return "is for a task that is not known here"
+    return None
+
+
+def _task_of(message: Any) -> object:
+    """The name of its task: in the headers, or in the body, as old Celery and others write it."""
+    if "task" in message.headers:
+        return message.headers["task"]
+    body = message.body or b""
+    if message.content_type != JSON or len(body) > _MOST:
+        return None
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return content.get("task") if isinstance(content, dict) else None
+
 
 def problem_with(message: Any) -> str | None:
     """What is wrong with a message's form, if anything.
@@ -61,8 +104,6 @@ def problem_with(message: Any) -> str | None:
     if message.content_type != JSON or message.content_encoding not in _ENCODINGS:
         return "is no JSON in UTF-8"
     task = headers["task"]
-    if isinstance(task, str) and task.startswith("celery.") and task not in _BUILT_IN:
-        return "is for a task that is not used here"
     match message.payload:
         # Others may come after it: a later version's.
         case [[str(job_id), *_], dict(), dict() | None] if task == TASK and job_id != task_id:
@@ -90,7 +131,15 @@ def strip(message: Any) -> None:
         "argsrepr": repr(tuple(args))[:_LONGEST_ID],
         "kwargsrepr": "{}",
     }
-    message.properties = {}
+    # As it goes back into the queue, should this worker be told to stop before it has a thread.
+    message.delivery_info = {"exchange": "", "routing_key": QUEUE}
+    message.properties = {
+        "body_encoding": "base64",
+        "delivery_tag": message.delivery_tag,
+        "delivery_info": message.delivery_info,
+        "delivery_mode": 2,
+        "priority": 0,
+    }
     message.body = json.dumps([args, {}, None]).encode()
     message._decoded_cache = None  # of the body that was
 
@@ -101,15 +150,24 @@ def _is_id(value: object) -> bool:
 
 def log_dropped(problem: str, error: BaseException | None = None, message: Any = None) -> None:
     """Say that a message was dropped, and why."""
+    log.warning("message dropped", **_about(problem, error, message))
+
+
+def log_foreign(problem: str, message: Any) -> None:
+    """Say that a task of somebody else's was refused, and how it may have come here."""
+    log.error("message dropped", **_about(problem, None, message), likely_cause=LIKELY_CAUSE)
+
+
+def _about(problem: str, error: BaseException | None, message: Any) -> dict[str, Any]:
     about: dict[str, Any] = {"problem": problem}
     if error is not None:
         about |= {"error": type(error).__name__, "at": _place(error)}
     if message is not None:
         about["bytes"] = len(message.body or b"")
-        task = message.headers.get("task")
+        task = _task_of(message)
         if isinstance(task, str) and _TASK.fullmatch(task):
             about["task"] = task
-    log.warning("message dropped", **about)
+    return about
 
 
 def _place(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import Self
 
 import redis
 
-from config.celery_app import QUEUE
+from config.broker import QUEUE
 from worker.stack import Part
 
 MIB = 1024.0

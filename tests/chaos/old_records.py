@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import redis
 
-from config.celery_app import QUEUE
+from config.broker import QUEUE
 from tasks.jobs import PREFIX
 from tasks.record import JobRecord, job_id
 from tests.chaos.harness import SETTINGS

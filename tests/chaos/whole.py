@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from config.celery_app import QUEUE
+from config.broker import QUEUE
 from tasks import Webhook
 from tasks.jobs import PREFIX
 from tasks.record import JobRecord, job_id

@@ -12,7 +12,8 @@ from celery import Celery
 from pydantic import SecretStr
 from redbeat import RedBeatSchedulerEntry
 
-from config.celery_app import QUEUE, configuration
+from config.broker import QUEUE
+from config.celery_app import configuration
 from config.settings import load_settings
 from tests.conftest import eventually
 from worker.stack import HOST, Part, Stack, free_port

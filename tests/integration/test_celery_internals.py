@@ -24,7 +24,8 @@ from redbeat.schedulers import LUA_EXTEND_TO_SCRIPT
 from redis.lock import Lock
 from structlog.testing import capture_logs
 
-from config.celery_app import QUEUE, app
+from config.broker import QUEUE
+from config.celery_app import app
 from tasks.steps import OTHERS
 from tests.chaos.foreign import message, no_json, no_message
 from worker import celery_internals, control

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from config.celery_app import KEEPALIVE, app
+from config.broker import KEEPALIVE
 from tasks import StoreUnavailable, Webhook, enqueue_webhook, get_job
+from tasks.broker import get_pool
 from tests.chaos.proxy import Proxy
 from tests.conftest import use_environment
 from worker.stack import HOST, RedisServer
@@ -81,7 +82,7 @@ def test_a_broker_that_says_nothing_holds_no_producer_up(
 
 
 def test_idle_connections_to_the_broker_are_probed(redis_server: str) -> None:
-    with app.pool.acquire(block=True) as connection:
+    with get_pool().connection(1) as connection:
         pool = connection.default_channel.pool
         one = pool.get_connection()
         assert one._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1

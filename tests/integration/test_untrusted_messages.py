@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
-from config.celery_app import QUEUE
+from config.broker import QUEUE
 from config.celery_app import app as celery_app
 from tasks import get_job
 from tasks.record import NewJob, job_id
@@ -127,3 +129,32 @@ def test_what_is_published_to_all_is_bounded_too(stack: Stack, broker: redis.Red
     eventually(lambda: celery_app.control.ping(timeout=1), 20)
     assert rss(worker)["VmHWM"] - before < 32_000  # KiB
     assert "Connection to broker lost" not in worker.output()[said:]
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "as Celery sends it": {},
+    "with named arguments": {"kwargs": {"to": "hunter2hunter2"}},
+    "as pickle": {"serializer": "pickle"},
+    "compressed": {"compression": "zlib"},
+    "as old Celery sends it": {"protocol": 1},
+    "for later": {"countdown": 3600},
+}
+
+
+@pytest.mark.parametrize("form", FOREIGN)
+def test_a_task_of_another_program_is_refused_with_its_likely_cause(
+    stack: Stack, broker: redis.Redis, form: str
+) -> None:
+    [worker] = [part for part in stack.parts if part.name == "worker"]
+    said = len(worker.output())
+    options = {"args": ("hunter2hunter2",), **FOREIGN[form]}
+    host = Celery("shop", broker=stack.env["REDIS_URL"], set_as_current=False)
+    host.conf.update(task_protocol=options.pop("protocol", 2), task_default_queue=QUEUE)
+    with host:
+        host.send_task("shop.send_welcome", **options)
+    eventually(lambda: "shop.send_welcome" in worker.output()[said:])
+    [line] = [one for one in worker.output()[said:].splitlines() if "shop.send_welcome" in one]
+    told = json.loads(line)
+    assert told["level"] == "error"
+    assert "another program's Celery app" in told["likely_cause"]
+    assert "hunter2" not in worker.output()[said:]
