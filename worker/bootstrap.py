@@ -6,13 +6,11 @@ Wrong settings end the process with one message before anything starts.
 from __future__ import annotations
 
 import sys
-import warnings
 from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
 from celery import signals
-from celery.exceptions import CPendingDeprecationWarning
 
 from config.celery_app import app
 from config.logging import configure_logging
@@ -51,9 +49,6 @@ if {"prefork", "--pool=prefork", "-Pprefork"} & set(sys.argv):
 # Flower asks for no logging of ours; it sets up its own unless there is one.
 if "flower" in sys.argv:
     configure_logging(_settings)
-
-# Celery announces a new default at every reconnection, also to those who have set it.
-warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 
 @signals.setup_logging.connect

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import warnings
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
@@ -16,6 +17,7 @@ from typing import Any
 import kombu.connection
 import kombu.transport
 from billiard import einfo
+from celery.exceptions import CPendingDeprecationWarning
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer
@@ -64,6 +66,12 @@ class QuickConsumer(Consumer):
     A message that is broken, or for nobody here, is dropped with one line that has nothing of
     what is in it. Celery's own lines have all of it, and most of its errors end the worker.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Celery announces a new default at every reconnection, also to those who have set it, and
+        # its log set-up, which is over by now, sees to it that it is heard.
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+        super().__init__(*args, **options)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, trying again for ever; no setting has the pauses in between."""

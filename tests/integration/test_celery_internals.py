@@ -30,6 +30,7 @@ from tasks.steps import OTHERS
 from tests.chaos.foreign import message, no_json, no_message
 from worker import celery_internals, control
 from worker.celery_internals import RECONNECT_MOST, QuickConsumer, received_ids
+from worker.messages import problem_with, strip
 
 
 def test_the_workers_requests_have_the_ids_of_their_tasks() -> None:
@@ -126,6 +127,34 @@ def test_the_next_message_comes_after_any_that_cannot_be_read(redis_server: str)
     assert seen == list(bad)
     assert [line["event"] for line in logs] == ["message dropped"] * len(bad)
     assert "hunter2" not in str(logs)
+
+
+@pytest.mark.parametrize("name", ["ours", "a stranger's"])
+def test_what_a_closed_channel_puts_back_can_be_read(redis_server: str, name: str) -> None:
+    """A hint that had no thread yet: the next worker reads it, and nobody else gets it."""
+    elsewhere = {"delivery_info": {"exchange": "", "routing_key": "stolen"}, "body_encoding": None}
+    raw = message()
+    if name != "ours":
+        raw = message({"id": "x"}, elsewhere, body='[["x"], {}, {}]')
+    seen: list[Any] = []
+
+    def meet(one: Any) -> None:
+        assert problem_with(one) is None
+        strip(one)
+        seen.append((one.headers["id"], one.payload))
+
+    with redis.Redis.from_url(redis_server) as client:
+        client.lpush(QUEUE, raw)
+        for times in (1, 2, 3):
+            connection = kombu.Connection(
+                redis_server,
+                transport=celery_internals.RedisTransport,
+                transport_options={"ack_emulation": False},
+            )
+            with connection, kombu.Consumer(connection, [kombu.Queue(QUEUE)], on_message=meet):
+                connection.drain_events(timeout=5)
+            assert len(seen) == times and seen[0] == seen[-1]
+            assert client.llen(QUEUE) == 1 and not client.exists("stolen")
 
 
 def test_the_remote_control_has_our_commands() -> None:

@@ -11,9 +11,10 @@ import redis
 
 from tasks import Webhook, enqueue_webhook, enqueue_webhooks, get_job
 from tasks.store import get_store
+from tests.chaos.proxy import Proxy
 from tests.conftest import FAST, eventually, own_stack, use_environment
 from worker.sandbox import RunningSandbox, SandboxControl
-from worker.stack import Part, Stack
+from worker.stack import HOST, Part, Stack
 
 URL = "https://shop.example.com/hook"
 
@@ -67,22 +68,41 @@ def test_killed_in_the_middle_of_a_call(own: Stack, sandbox: SandboxControl, whe
     assert_each_once(sandbox, 1)
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork", "solo"])
-def test_every_pool_works_and_stops_without_loss(
-    own: Stack, sandbox: SandboxControl, pool: str
+def test_what_a_stopping_worker_puts_back_the_next_one_reads(
+    own: Stack, sandbox: SandboxControl
 ) -> None:
-    worker = ready(own.start_worker("worker", "--pool", pool, "--concurrency", "4"))
-    assert f"4 ({pool.removesuffix('s')})" in worker.output()
-    sandbox.settings(latency=0.02)
-    jobs = [outcome.job for outcome in enqueue_webhooks(("shop", orders(n)) for n in range(20))]
+    worker = ready(own.start_worker("worker", "--concurrency", "8"))
+    sandbox.settings(latency=0.3)
+    jobs = [outcome.job for outcome in enqueue_webhooks((f"shop-{n}", orders()) for n in range(40))]
     eventually(lambda: len(sandbox.webhooks()) >= 4)
     assert worker.stop() == 0
-    ready(own.start_worker("second", "--pool", pool, "--concurrency", "4"))
+    second = ready(own.start_worker("second", "--concurrency", "8"))
     for job in jobs:
         assert job is not None
         assert job.wait(20).state == "SUCCESS"
         assert len(job.history) == 1, job.history
-    assert_each_once(sandbox, 20)
+    assert_each_once(sandbox, 40)
+    assert "message dropped" not in second.output()
+
+
+def test_a_lost_broker_is_told_in_a_line_and_costs_no_message(
+    own: Stack, sandbox: SandboxControl
+) -> None:
+    assert own.redis is not None
+    with Proxy(own.redis.port) as proxy:
+        broker = f"redis://{HOST}:{proxy.port}/0"
+        worker = ready(own.start_worker("worker", "-c", "2", CELERY_BROKER_URL=broker))
+        sandbox.settings(latency=0.2)
+        enqueue_webhooks(("shop", orders(n)) for n in range(12))
+        for times in (1, 2):
+            eventually(lambda: len(sandbox.webhooks()) >= 2 * times)  # noqa: B023
+            proxy.cut()
+            eventually(lambda: worker.output().count("Connection to broker lost") == times)  # noqa: B023
+            proxy.heal()
+        eventually(lambda: len(sandbox.webhooks()) == 12, 20)
+    assert_each_once(sandbox, 12)
+    assert "message dropped" not in worker.output()
+    assert "DeprecationWarning" not in worker.output()
 
 
 def test_told_to_stop_it_finishes_what_runs(own: Stack, sandbox: SandboxControl) -> None:
@@ -94,12 +114,11 @@ def test_told_to_stop_it_finishes_what_runs(own: Stack, sandbox: SandboxControl)
     assert job.refresh().state == "SUCCESS"
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
 def test_told_to_stop_it_hands_back_what_takes_too_long(
-    own: Stack, sandbox: SandboxControl, pool: str
+    own: Stack, sandbox: SandboxControl
 ) -> None:
     patience = {"COMETCHAT_READ_TIMEOUT": "60"}
-    worker = ready(own.start_worker("worker", "--pool", pool, **patience))
+    worker = ready(own.start_worker(**patience))
     sandbox.faults({"kind": "hold", "when": "after", "times": 1, "operation": "create"})
     job = enqueue_webhook("shop", orders())
     sandbox.wait_for_held()
