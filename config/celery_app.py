@@ -36,6 +36,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
             **backend_options,
             "retry_policy": {"max_retries": 3, "interval_start": 0.1, "interval_max": 1.0},
         },
+        # All threads share one client, so that there are few connections; Redis's may be shared.
+        "result_backend_thread_safe": result_backend.startswith(("redis", "sentinel")),
         # The result backend's own connections, by the same reasons.
         "redis_socket_timeout": 3.0,
         "redis_socket_connect_timeout": 2.0,

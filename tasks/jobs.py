@@ -69,6 +69,7 @@ from tasks.errors import JobNotFound
 from tasks.gate import Gate, Limits, Told
 from tasks.record import Added, Due, JobRecord, NewJob, Rescheduled, is_known, read_all
 from tasks.redis import Connection
+from tasks.slots import OTHERS
 from tasks.states import PLACES
 
 T = TypeVar("T")
@@ -107,6 +108,7 @@ class JobStore:
         accounts: those whose jobs are published from here.
         tls: whom to trust and who we are, if the URL says that there is TLS.
         appendfsync: what is known of this setting of the server, should it not tell.
+        connections: how many there are at once; threads wait for them.
 
     Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write.
     """
@@ -122,9 +124,15 @@ class JobStore:
         accounts: Sequence[str] = (DEFAULT,),
         tls: RedisTls = DEFAULT_TLS,
         appendfsync: str | None = None,
+        connections: int = OTHERS,
     ) -> None:
         self._connection = Connection(
-            url, prefix=PREFIX, patience=patience, tls=tls, appendfsync=appendfsync
+            url,
+            prefix=PREFIX,
+            patience=patience,
+            tls=tls,
+            appendfsync=appendfsync,
+            connections=connections,
         )
         self._redis = self._connection.redis
         self._run = self._connection.run

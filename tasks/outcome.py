@@ -20,7 +20,9 @@ from tasks import errors
 from tasks.jobs import JobStore
 from tasks.record import JobRecord
 from tasks.signals import account_rejected, job_failed
+from tasks.slots import RESULTS, Slots
 from tasks.states import ENDED
+from tasks.trouble import Trouble
 
 log = logging.getLogger("tasks")
 
@@ -31,6 +33,14 @@ _successes: deque[str] = deque()
 NOTE_AT = 100
 
 
+#: Seconds to wait for a connection to the result backend: what is not told is told later.
+WAIT_SECONDS = 1.0
+_slots = Slots(RESULTS)
+_trouble = Trouble(
+    "the result backend was not told, dispatchers tell it later", "the result backend is told again"
+)
+
+
 def _if_reachable(tell: Callable[P, None]) -> Callable[P, None]:
     """Let a result backend that is away stop nobody: the record has the truth."""
 
@@ -39,8 +49,10 @@ def _if_reachable(tell: Callable[P, None]) -> Callable[P, None]:
         try:
             tell(*args, **options)
         except Exception as error:  # noqa: BLE001  every result backend has errors of its own
-            log.warning("the result backend was not told (%s)", type(error).__name__)
+            _trouble.met(error)
             _connect_anew()
+        else:
+            _trouble.over()
 
     return told
 
@@ -49,6 +61,11 @@ def _connect_anew() -> None:
     """After a fail-over, a connection to Redis may lead to a server that is a replica now."""
     with suppress(Exception):  # other result backends have no such pool
         app.backend.client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _store(job_id: str, value: object, state: str) -> None:
+    with _slots.one(WAIT_SECONDS):
+        app.backend.store_result(job_id, value, state)
 
 
 def error_of(failure: errors.ApiFailure) -> dict[str, Any]:
@@ -110,7 +127,7 @@ def tell_alarms(store: JobStore, accounts: Sequence[str]) -> None:
 @_if_reachable
 def tell_retry(store: JobStore, job: JobRecord, failure: Exception) -> None:
     """Let the result backend say RETRY; who has ended the job meanwhile has the last word."""
-    app.backend.store_result(job.id, failure, "RETRY")
+    _store(job.id, failure, "RETRY")
     now = store.get(job.id)
     if now.state in ENDED:
         tell_outcome(store, now)
@@ -121,15 +138,15 @@ def tell_outcome(store: JobStore, job: JobRecord) -> None:
     """Store an ended job's result, report its failure once, and note that both was done."""
     alerted = None
     if job.state == "SUCCESS":
-        app.backend.store_result(job.id, job.result, "SUCCESS")
+        _store(job.id, job.result, "SUCCESS")
         _successes.append(job.id)
         if len(_successes) >= NOTE_AT:
             note_successes(store)
         return
     if job.state == "REVOKED":
-        app.backend.store_result(job.id, TaskRevokedError("cancelled"), "REVOKED")
+        _store(job.id, TaskRevokedError("cancelled"), "REVOKED")
     elif job.state == "FAILURE":
-        app.backend.store_result(job.id, exception_of(job), "FAILURE")
+        _store(job.id, exception_of(job), "FAILURE")
         if job.failure != job.alerted:
             job_failed.send(sender=None, job=job)
             alerted = job.failure
@@ -153,7 +170,7 @@ def tell_slow(store: JobStore, job_id: str) -> None:
 
     One that reports in this very moment has the last word.
     """
-    app.backend.store_result(job_id, None, "STARTED")
+    _store(job_id, None, "STARTED")
     job = store.get(job_id)
     if job.state == "RETRY":
         tell_retry(store, job, exception_of(job))
@@ -166,6 +183,7 @@ def retold(job_ids: Sequence[str], state: Literal["PENDING", "RETRY"]) -> None:
     """Correct the result backend about jobs that are to be taken up again."""
     for job_id in job_ids:
         if state == "PENDING":
-            app.backend.forget(job_id)
+            with _slots.one(WAIT_SECONDS):
+                app.backend.forget(job_id)
         else:
-            app.backend.store_result(job_id, None, state)
+            _store(job_id, None, state)

@@ -6,7 +6,6 @@ Celery (signals, the task that runs just now, options of all messages) is not ab
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import inf
@@ -19,8 +18,9 @@ from redis.exceptions import ReadOnlyError
 from config.broker import QUEUE
 from tasks.bounded import within
 from tasks.broker import get_pool
+from tasks.trouble import Trouble
 
-log = logging.getLogger("tasks")
+_trouble = Trouble("hints not sent, a dispatcher repeats them", "hints are sent again")
 
 #: By its name: producers need not load what workers do.
 TASK = "tasks.create_webhook"
@@ -52,8 +52,9 @@ def publish(hints: Sequence[tuple[str, int]], *, seconds: float = inf) -> bool:
             break
         except Exception as error:  # noqa: BLE001  every broker has errors of its own; none matters
             if is_last or not _is_from_replica(error):
-                log.warning("hints not sent, a dispatcher repeats them (%s)", type(error).__name__)
+                _trouble.met(error)
                 return False
+    _trouble.over()
     return True
 
 

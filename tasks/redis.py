@@ -23,6 +23,7 @@ from tasks.bounded import bound, seconds_left, within
 from tasks.durability import check_fsync, is_confirmed
 from tasks.errors import DurabilityUnavailable, StoreRefused, StoreUnavailable
 from tasks.refusals import understand
+from tasks.slots import OTHERS, Slots
 from tasks.steps import Steps, StepsMissing
 
 #: Seconds for a connection, and for an answer.
@@ -68,6 +69,7 @@ class Connection:
             now, is tried again.
         tls: whom to trust and who we are, if the URL says that there is TLS.
         appendfsync: what is known of this setting of the server, should it not tell.
+        connections: how many there are at once; threads wait for them.
 
     Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write, as
     `StoreRefused` if certificates or rights are why.
@@ -81,7 +83,9 @@ class Connection:
         patience: float,
         tls: RedisTls = DEFAULT_TLS,
         appendfsync: str | None = None,
+        connections: int = OTHERS,
     ) -> None:
+        self._slots = Slots(connections)
         self.redis = _client(url.get_secret_value(), tls)
         self._prefix = prefix
         self._patience = patience
@@ -102,7 +106,8 @@ class Connection:
         pause = 0.05
         while True:
             try:
-                return call(*args, **options)
+                with self._slots.one():
+                    return call(*args, **options)
             except redis.RedisError as error:
                 refusal = understand(error)
                 silent = isinstance(error, redis.TimeoutError)
@@ -236,7 +241,8 @@ class Connection:
 
     def server_facts(self) -> dict[str, str]:
         """What `python -m worker check` looks at: version, maxmemory-policy, append-only file,
-        how many replicas there are and, if sentinels were asked, where the primary is."""
+        how many replicas and clients there are and may be and, if sentinels were asked, where the
+        primary is. What the server does not tell is empty."""
         facts = self.run(self.redis.info)
         primary = getattr(self.redis.connection_pool, "master_address", None)
         return {
@@ -245,4 +251,6 @@ class Connection:
             "appendonly": "on" if facts.get("aof_enabled") else "off",
             "replicas": str(facts.get("connected_slaves")),
             "primary": "{}:{}".format(*primary) if primary else "",
+            "clients": str(facts.get("connected_clients", "")),
+            "maxclients": str(facts.get("maxclients", "")),
         }

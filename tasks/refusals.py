@@ -77,7 +77,7 @@ def understand(error: redis.RedisError) -> Refusal:
                 return Refusal(words, is_final=True)
             hint = TLS_HINT
     refused = isinstance(error, _REFUSALS) or bool(REFUSES.search(str(error)))
-    words = f"Redis cannot be used just now ({_short(error)}). {_REPEAT}{hint}"
+    words = f"Redis cannot be used just now ({shortly(error)}). {_REPEAT}{hint}"
     may_pass = refused or isinstance(error, _AWAY)
     return Refusal(words, may_pass=may_pass, is_other_server=refused)
 
@@ -111,7 +111,8 @@ def _tls_words(error: ssl.SSLError) -> str:
     return ""
 
 
-def _short(error: redis.RedisError) -> str:
+def shortly(error: redis.RedisError) -> str:
+    """What an error of redis-py says, without what it quotes. No secret is in it."""
     if isinstance(error, MasterNotFoundError):
         # Its own words go on for a page, with each sentinel's connection in them.
         kinds = sorted(set(re.findall(r"\w+Error\b", str(error))))

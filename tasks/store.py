@@ -8,6 +8,7 @@ from typing import Final
 from config.settings import get_settings
 from tasks.gate import Limits
 from tasks.jobs import JobStore
+from tasks.slots import ATTEMPTS, OTHERS
 
 #: Seconds for which a step that meets no Redis is tried again: a person who waits for an answer
 #: gets an error within 5 s; an attempt that has something to report sits out a restart.
@@ -35,4 +36,5 @@ def get_store(patience: float = PRODUCER_PATIENCE) -> JobStore:
         accounts=settings.accounts,
         tls=settings.redis_tls,
         appendfsync=settings.redis_appendfsync,
+        connections=ATTEMPTS if patience == WORKER_PATIENCE else OTHERS,
     )

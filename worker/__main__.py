@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
@@ -27,6 +27,7 @@ from tasks.errors import (
 )
 from tasks.refusals import TLS_HINT
 from tasks.sealing import get_sealer
+from tasks.slots import OF_A_WORKER
 from tasks.store import get_store
 from worker.acl import acl
 
@@ -138,8 +139,24 @@ def _redis_findings(settings: Settings) -> Iterator[Finding]:
     else:
         words = "off: jobs since the last snapshot are lost when Redis is; set appendonly yes"
         yield Finding("warning", "append-only file", words)
+    yield from _room_finding(facts)
     if settings.enqueue_durability != "memory":
         yield _durability_finding(settings.enqueue_durability, replicas=int(facts["replicas"]))
+
+
+def _room_finding(facts: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the server has room for the connections of a worker more."""
+    try:
+        clients, most = int(facts["clients"]), int(facts["maxclients"])
+    except ValueError:
+        return  # it does not tell
+    words = f"{clients} of {most} connections are taken, and a worker takes up to {OF_A_WORKER}"
+    if most < OF_A_WORKER:
+        yield Finding("error", "maxclients", f"{words}: set maxclients higher")
+    elif clients + OF_A_WORKER > most:
+        yield Finding("warning", "maxclients", f"{words}: there is no room for one more")
+    else:
+        yield Finding("ok", "maxclients", words)
 
 
 def _durability_finding(durability: Durability, *, replicas: int) -> Finding:

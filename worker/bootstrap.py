@@ -64,7 +64,6 @@ def _on_worker_init(**_: Any) -> None:
         # Those who enqueue would learn of it one by one. A Redis that is away may come back.
         with suppress(StoreUnavailable):
             _prepare_redis()
-            get_store().require(_settings.enqueue_durability)
     except (SettingsError, DurabilityUnavailable) as error:
         _refuse(error)
     if _settings.sentry_dsn is not None:  # its SDK takes its time to load
@@ -76,8 +75,10 @@ def _on_worker_init(**_: Any) -> None:
 
 def _prepare_redis() -> None:
     """Load the steps; refuse to start without a worker's rights, or with a wrong certificate."""
+    store = get_store.__wrapped__()  # its connection ends with it
     try:
-        get_store().prepare()
+        store.prepare()
+        store.require(_settings.enqueue_durability)
     except StoreRefused as error:
         _refuse(error)
 

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 
+from tasks.slots import OF_A_WORKER
 from tests.integration.commands import NOWHERE, REPOSITORY
 from worker.sandbox import SandboxControl
 from worker.stack import Stack
@@ -52,6 +54,34 @@ def test_a_mistake_is_a_finding(
     assert code == 1
     assert words in shown
     assert "geheim" not in shown and "schl" not in shown
+
+
+@pytest.mark.parametrize(
+    ("maxclients", "code", "words"),
+    [
+        (20, 1, "error   maxclients: "),
+        (OF_A_WORKER + 1, 0, "warning maxclients: "),
+        (1000, 0, "ok      maxclients: "),
+    ],
+    ids=["less than a worker takes", "taken", "enough"],
+)
+def test_the_room_for_connections_is_compared(
+    redis_server: str, stack: Stack, maxclients: int, code: int, words: str
+) -> None:
+    with redis.Redis.from_url(redis_server) as server:
+        before = server.config_get("maxclients")
+        server.config_set("maxclients", maxclients)
+        try:
+            others = [redis.Redis.from_url(redis_server) for _ in range(3)]
+            for one in others:
+                one.ping()
+            found, shown = check(stack, REDIS_URL=redis_server)
+        finally:
+            server.config_set("maxclients", before["maxclients"])
+            for one in others:
+                one.close()
+    assert (found, words in shown) == (code, True), shown
+    assert f"a worker takes up to {OF_A_WORKER}" in shown
 
 
 def test_a_secret_that_is_too_short_is_warned_of(stack: Stack, sandbox: SandboxControl) -> None:

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from tasks import Webhook, enqueue_webhook, enqueue_webhooks, get_job
+from tasks.slots import OF_A_WORKER
 from tasks.store import get_store
 from tests.chaos.proxy import Proxy
 from tests.conftest import FAST, eventually, own_stack, use_environment
@@ -103,6 +104,23 @@ def test_a_lost_broker_is_told_in_a_line_and_costs_no_message(
     assert_each_once(sandbox, 12)
     assert "message dropped" not in worker.output()
     assert "DeprecationWarning" not in worker.output()
+
+
+def test_a_busy_worker_takes_few_connections(own: Stack, sandbox: SandboxControl) -> None:
+    ready(own.start_worker("worker", "--concurrency", "64"))
+    sandbox.settings(latency=0.05)
+    ours = 4  # this process looks, enqueues and sends hints
+    most = 0
+
+    def done() -> bool:
+        nonlocal most
+        most = max(most, len(client.client_list()))
+        return len(sandbox.webhooks()) == 300
+
+    with redis.Redis.from_url(own.env["REDIS_URL"]) as client:
+        enqueue_webhooks((f"shop-{n}", orders()) for n in range(300))
+        eventually(done, 60)
+    assert most <= OF_A_WORKER + ours
 
 
 def test_told_to_stop_it_finishes_what_runs(own: Stack, sandbox: SandboxControl) -> None:
