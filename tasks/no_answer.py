@@ -21,6 +21,10 @@ class NoAnswer:
     cause: Literal["network", "certificate", "configuration"] = "network"
 
 
+class NotHttp(http.client.HTTPException):
+    """The server broke HTTP's rules; the message says how, in words of our own."""
+
+
 #: The first that is among an error's causes says what happened.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (NameResolutionError, "the name of the host could not be resolved"),
@@ -41,6 +45,8 @@ def no_answer(
         (words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes)), ""
     )
     for cause in causes:
+        if isinstance(cause, NotHttp):
+            reason = str(cause)
         if isinstance(cause, ssl.SSLCertVerificationError):
             refused = f"the TLS certificate was refused ({cause.verify_message})"
             return NoAnswer(refused, sent, "certificate")

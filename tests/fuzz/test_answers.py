@@ -55,6 +55,11 @@ HEADERS: Final = (
     "Date: Thu, 26 Nov 2026 06:00:00 GMT",
     "Set-Cookie: a=b; Domain=evil.org\r\nLocation: https://evil.org/",
 )
+INTERIM: Final = (
+    b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n",
+    b"HTTP/1.1 102 Processing\r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
+)
 
 #: What a terminal would obey.
 OBEYED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -95,6 +100,8 @@ def good() -> list[bytes]:
             whole(200, gzip.compress(body), "Content-Encoding: gzip"),
             whole(200, zlib.compress(body), "Content-Encoding: deflate, gzip"),
             b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + whole(200, body),
+            INTERIM[number % len(INTERIM)] * (number + 1) + whole(200, body),
+            INTERIM[number % len(INTERIM)] + whole(status, body) + whole(200, b""),
             whole(204, b""),
         ]
     return found

@@ -12,6 +12,7 @@ import pytest
 from requests.adapters import HTTPAdapter
 
 from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable
+from tests.addresses import Addresses, black_hole, unused_port
 from tests.integration.servers import (
     CREATED,
     IMPATIENT,
@@ -34,11 +35,6 @@ def unavailable(failure: ApiFailure, *, unknown: bool, saying: str) -> None:
     assert saying in str(failure)
 
 
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def test_a_refused_connection_has_no_effect(stage: Stage) -> None:
     api = stage.api(f"http://127.0.0.1:{unused_port()}")
     unavailable(failure_of(api), unknown=False, saying="the connection was refused")
@@ -53,37 +49,52 @@ def test_an_unknown_name_has_no_effect(stage: Stage, monkeypatch: pytest.MonkeyP
     unavailable(failure_of(api), unknown=False, saying="could not be resolved")
 
 
-def resolve_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
-    """Have a name with as many addresses; connecting to them leads to the ports, in turn."""
-    really_connect, left = socket.socket.connect, list(ports)
-
-    def getaddrinfo(host: str, *_: Any) -> Any:
-        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
-        return [address] * (1 if host == "127.0.0.1" else len(ports))
-
-    def connect(sock: socket.socket, _: Any) -> None:
-        really_connect(sock, ("127.0.0.1", left.pop(0)))
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr(socket.socket, "connect", connect)
+MANY, A, B = "many.example", "192.0.2.1", "192.0.2.2"
 
 
-def test_the_next_address_of_a_host_is_tried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = stage.answering(200, {"data": CREATED})
-    resolve_to(monkeypatch, unused_port(), server.port)
-    assert create(stage.api("http://many.example")) == CREATED
+def test_the_next_address_of_a_host_is_tried_after_one_that_refuses(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = Addresses(monkeypatch)
+    addresses.names[MANY] = {A: unused_port(), B: stage.answering(200, {"data": CREATED}).port}
+    assert create(stage.api(f"http://{MANY}")) == CREATED
+
+
+def test_a_dead_first_address_is_no_outage(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = Addresses(monkeypatch)
+    server = stage.answering(200, {"data": CREATED}, Connection="close")
+    with black_hole() as port:
+        addresses.names[MANY] = {A: port, B: server.port}
+        api = stage.api(f"http://{MANY}")
+        assert [create(api), create(api)] == [CREATED, CREATED]
+    assert addresses.dialled == [A, B, B]
+
+
+def test_an_address_that_is_reached_and_says_nothing_is_left_by_the_next_call(
+    stage: Stage, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    addresses = Addresses(monkeypatch)
+    silent = stage.raw(lambda peer: peer.stop.wait())
+    dead = stage.raw(lambda peer: peer.sock.recv(1))
+    for scheme in ("http", "https"):
+        addresses.dialled.clear()
+        addresses.names[MANY] = {A: silent.port, B: dead.port}
+        api = stage.api(f"{scheme}://{MANY}", **IMPATIENT)
+        unavailable(failure_of(api), unknown=scheme == "http", saying="no time was left")
+        unavailable(failure_of(api), unknown=scheme == "http", saying="")
+        assert addresses.dialled == [A, B]
 
 
 def test_all_addresses_share_one_connect_timeout(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A listener whose queue is full leaves further connections without an answer.
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        port = listener.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            resolve_to(monkeypatch, *[port] * 8)
-            api = stage.api("http://many.example", **IMPATIENT)
-            unavailable(failure_of(api), unknown=False, saying="of connecting")
+    addresses = Addresses(monkeypatch)
+    with black_hole() as port:
+        addresses.names[MANY] = {f"192.0.2.{number}": port for number in range(8)}
+        api = stage.api(f"http://{MANY}", **IMPATIENT)
+        unavailable(failure_of(api), unknown=False, saying="of connecting")
+    assert len(addresses.dialled) == 8
 
 
 CUT: dict[str, Callable[[Peer], object]] = {
@@ -191,7 +202,7 @@ def test_no_proxy_is_used_where_the_variables_exempt_the_host(
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
     monkeypatch.setenv("no_proxy", "api.example")
-    resolve_to(monkeypatch, stage.answering(200, {"data": CREATED}).port)
+    Addresses(monkeypatch).names["api.example"] = {A: stage.answering(200, {"data": CREATED}).port}
     assert create(stage.api("http://api.example")) == CREATED
 
 
