@@ -7,6 +7,7 @@ Nor does it bound an answer, of which somebody else may have written 500 MB: `no
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from typing import Any
 import redis
 from redis.connection import HiredisRespSerializer
 from redis.utils import HIREDIS_AVAILABLE
+
+from tasks.happy_eyeballs import Way, connect
 
 _until: ContextVar[float] = ContextVar("until", default=inf)
 
@@ -65,10 +68,17 @@ def bound(client: redis.Redis) -> redis.Redis:
 
 
 def bounded(kind: Any) -> Any:
-    """The same class of connections, but such that keep to that time."""
+    """The same class of connections, but such that keep to that time.
+
+    A host's addresses share the time for connecting, whichever are dead (`happy_eyeballs`).
+    """
     if issubclass(kind, _BoundedConnection):
         return kind
-    return type(f"Bounded{kind.__name__}", (_BoundedConnection, kind), {})
+    # Over TLS there is something between the two. A Unix socket has no address.
+    bases: tuple[Any, ...] = (kind,)
+    if issubclass(kind, redis.Connection):
+        bases = (_Dialling,) if kind is redis.Connection else (kind, _Dialling)
+    return type(f"Bounded{kind.__name__}", (_BoundedConnection, *bases), {})
 
 
 class _Packer(HiredisRespSerializer):
@@ -84,8 +94,41 @@ class _Packer(HiredisRespSerializer):
         return packed
 
 
+class _Dialling(redis.Connection):
+    """Dials all addresses of a host, for redis-py, which has a whole timeout for each in turn."""
+
+    way: Way | None = None
+
+    def _connect(self) -> socket.socket:
+        left, idle = seconds_left(), self.socket_timeout
+        if left <= 0:
+            raise TimeoutError("timed out")
+        options: list[tuple[int, int, Any]] = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+        if self.socket_keepalive:
+            options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+            given = self.socket_keepalive_options.items()
+            options += [(socket.IPPROTO_TCP, name, value) for name, value in given]
+        self.way = None
+        sock, self.way = connect(
+            self.host,
+            self.port,
+            min(self.socket_connect_timeout or inf, left),
+            family=self.socket_type,
+            options=options,
+        )
+        # For the TLS handshake, if there is to be one.
+        left = min(idle or inf, max(seconds_left(), 0.001))
+        sock.settimeout(None if left == inf else left)
+        return sock
+
+
+class NoHandshake(TimeoutError):
+    """The server was reached, and did not answer the TLS handshake in time."""
+
+
 class _BoundedConnection:
-    socket_connect_timeout: float | None
+    socket_timeout: float | None
+    way: Way | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if HIREDIS_AVAILABLE:
@@ -93,16 +136,35 @@ class _BoundedConnection:
         super().__init__(*args, **kwargs)
 
     def _connect(self) -> Any:
-        usual, left = self.socket_connect_timeout, seconds_left()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        if left != inf:
-            # Each address is tried for so long; most names have two at most.
-            self.socket_connect_timeout = min(usual or inf, left / 2)
         try:
-            return _BoundedSocket(super()._connect())  # type: ignore[misc]
-        finally:
-            self.socket_connect_timeout = usual
+            sock = super()._connect()  # type: ignore[misc]
+        except OSError as error:
+            self._distrust()
+            if self.way is not None and isinstance(error, TimeoutError):
+                raise NoHandshake("timed out") from None
+            raise
+        sock.settimeout(self.socket_timeout)
+        return _BoundedSocket(sock)
+
+    def on_connect_check_health(self, *args: Any, **options: Any) -> Any:
+        """Say hello; a server that does not answer is dialled last next time."""
+        try:
+            return super().on_connect_check_health(*args, **options)  # type: ignore[misc]
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._distrust()
+            raise
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        """Read an answer; a replica, if one of the addresses is its, is dialled last next time."""
+        try:
+            return super().read_response(*args, **options)  # type: ignore[misc]
+        except (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError):
+            self._distrust()
+            raise
+
+    def _distrust(self) -> None:
+        if self.way is not None:
+            self.way.failed()
 
 
 def _count(size: int) -> None:

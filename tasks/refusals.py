@@ -12,6 +12,7 @@ from redis.sentinel import MasterNotFoundError
 
 from config import __version__
 from config.logging import without_arguments
+from tasks.bounded import NoHandshake
 from tasks.steps import StepsMissing
 
 #: What a server says that refuses for now: memory or disk full, a replica, still loading.
@@ -72,6 +73,8 @@ def understand(error: redis.RedisError) -> Refusal:
         return Refusal(f"Redis refuses this: {said.rstrip('.')}. {to_do}", is_final=True)
     hint = ""
     for cause in _causes(error):
+        if isinstance(cause, NoHandshake):
+            hint = f" It did not answer the TLS handshake.{TLS_HINT}"
         if isinstance(cause, ssl.SSLError):
             if words := _tls_words(cause):
                 return Refusal(words, is_final=True)

@@ -24,11 +24,14 @@ from celery.worker.consumer import Consumer
 from kombu.transport import redis, virtual
 from kombu.utils import json
 from redbeat.schedulers import LUA_EXTEND_TO_SCRIPT
+from redis import asyncio
+from redis.connection import ConnectionPool
 from redis.exceptions import NoPermissionError
 from redis.lock import Lock
 
 from tasks import broker
-from tasks.bounded import TooLarge, no_more_than
+from tasks.bounded import TooLarge, bounded, no_more_than
+from tasks.happy_eyeballs import HEAD_START
 from tasks.refusals import understand
 from tasks.steps import OTHERS
 from worker.messages import (
@@ -245,6 +248,27 @@ kombu.transport.TRANSPORT_ALIASES.update(
 vars(kombu.connection)["CERT_NONE"] = ssl.CERT_REQUIRED
 logging.getLogger("kombu.connection").addFilter(
     lambda line: "insecure SSL" not in line.getMessage()
+)
+
+
+def _bound_at_birth(make: Callable[..., None]) -> Callable[..., None]:
+    def __init__(pool: Any, *args: Any, **options: Any) -> None:
+        make(pool, *args, **options)
+        pool.connection_class = bounded(pool.connection_class)
+
+    return __init__
+
+
+def _side_by_side(arguments: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    return lambda connection: {**arguments(connection), "happy_eyeballs_delay": HEAD_START}
+
+
+# The one place that all connections to Redis pass in a worker and beat: records, broker, results,
+# redbeat's and those to sentinels. Not all of them let a class be named. Flower's pages have
+# redis-py's other half, on asyncio, which dials side by side if it is asked to.
+ConnectionPool.__init__ = _bound_at_birth(ConnectionPool.__init__)  # type: ignore[method-assign]
+asyncio.Connection._connection_arguments = _side_by_side(  # type: ignore[method-assign,assignment]
+    asyncio.Connection._connection_arguments  # type: ignore[arg-type]
 )
 
 

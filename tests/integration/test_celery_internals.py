@@ -26,6 +26,8 @@ from structlog.testing import capture_logs
 
 from config.broker import QUEUE
 from config.celery_app import app
+from tasks.bounded import bounded
+from tasks.happy_eyeballs import HEAD_START
 from tasks.steps import OTHERS
 from tests.chaos.foreign import message, no_json, no_message
 from worker import celery_internals, control
@@ -183,3 +185,15 @@ def test_the_scripts_that_others_run_are_known() -> None:
     ]
     assert found and {*found} <= {*OTHERS}
     assert LUA_EXTEND_TO_SCRIPT in OTHERS
+
+
+def test_each_pool_of_connections_to_redis_is_bounded_and_dials_side_by_side() -> None:
+    for pool in (redis.ConnectionPool(), redis.BlockingConnectionPool(), redis.Redis(ssl=True)):
+        kind = getattr(pool, "connection_pool", pool).connection_class
+        assert bounded(kind) is kind
+    of_flower = redis.asyncio.Connection(host="redis.example", port=1)
+    assert of_flower._connection_arguments() == {
+        "host": "redis.example",
+        "port": 1,
+        "happy_eyeballs_delay": HEAD_START,
+    }

@@ -12,6 +12,7 @@ import pytest
 from config.broker import KEEPALIVE
 from tasks import StoreUnavailable, Webhook, enqueue_webhook, get_job
 from tasks.broker import get_pool
+from tests.addresses import listening
 from tests.chaos.proxy import Proxy
 from tests.conftest import use_environment
 from worker.stack import HOST, RedisServer
@@ -89,3 +90,15 @@ def test_idle_connections_to_the_broker_are_probed(redis_server: str) -> None:
         for option, number in KEEPALIVE.items():
             assert one._sock.getsockopt(socket.IPPROTO_TCP, option) == number
         pool.release(one)
+
+
+def test_a_server_that_does_not_answer_the_tls_handshake_is_an_error_in_time(
+    redis_server: str,
+) -> None:
+    with listening() as port:
+        use_environment({"REDIS_URL": f"rediss://{HOST}:{port}/0"})
+        with (
+            ended_within(ERROR_SECONDS - 0.5),
+            pytest.raises(StoreUnavailable, match="the TLS handshake"),
+        ):
+            enqueue_webhook("shop", ORDERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime
 import socket
@@ -13,16 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
-from flower.utils.broker import Broker
-from redbeat.schedulers import get_redis
 
-import worker.celery_internals  # noqa: F401  the transports
-from config.celery_app import configuration
-from config.settings import get_settings
 from tasks.errors import StoreRefused
-from tasks.store import get_store
 from tests.conftest import environment_kept, use_environment
+from tests.integration.reach import REACH
 from tests.integration.servers import Peer, Server
 from worker.__main__ import findings
 from worker.certificates import Authority, Issued
@@ -91,50 +84,11 @@ def fronts(bare_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) ->
     fronts.close()
 
 
-def app() -> Any:
-    """What any process of Celery's has of the settings."""
-    made = Celery(set_as_current=False)
-    made.conf.update(configuration(get_settings()))
-    return made
-
-
-def reach_records() -> object:
-    return get_store().counts()
-
-
-def reach_broker() -> object:
-    with app().connection_for_write() as connection:
-        return connection.transport.establish_connection()
-
-
-def reach_results() -> object:
-    return app().backend.client.ping()
-
-
-def reach_redbeat() -> object:
-    return get_redis(app()).ping()
-
-
-def reach_by_flower() -> object:
-    conf = app().conf
-    options = {"broker_options": conf.broker_transport_options}
-    broker = Broker(conf.broker_url, broker_use_ssl=conf.broker_use_ssl, **options)
-    return asyncio.run(broker.queues(["webhooks"]))
-
-
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What libraries try again by themselves they try at once."""
     monkeypatch.setattr("redis.retry.sleep", lambda _: None)
 
-
-REACH = {
-    "records": reach_records,
-    "broker": reach_broker,
-    "results": reach_results,
-    "redbeat": reach_redbeat,
-    "Flower": reach_by_flower,
-}
 
 WRONG = {
     "host": lambda fronts: fronts.ours.issue("wrong-host", "redis.example"),

@@ -15,8 +15,11 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 from tasks.bounded import bound, bounded, seconds_left, within
+from tasks.refusals import TLS_HINT, understand
+from tests.addresses import black_hole
 from worker.stack import ROOT
 
 SLACK = 0.5  # seconds
@@ -118,25 +121,78 @@ def test_a_block_has_no_more_time_than_the_one_around_it() -> None:
     assert seconds_left() == float("inf")
 
 
-def test_connecting_has_no_more_time_for_two_addresses_than_is_left() -> None:
-    class Connection:
-        socket_connect_timeout: float | None = 1.5
+def test_connecting_has_no_more_time_than_is_left() -> None:
+    with black_hole() as port:
+        one: Any = bounded(redis.Connection)(
+            host="127.0.0.1", port=port, socket_connect_timeout=3.0, retry=Retry(NoBackoff(), 0)
+        )
+        with within(0.3):
+            assert took(one.connect) < 0.3 + SLACK
+            assert took(one.connect) < SLACK
 
-        def __init__(self, **_: Any) -> None:
-            pass
 
-        def _connect(self) -> float | None:
-            return self.socket_connect_timeout
+def drip(peer: socket.socket) -> None:
+    with suppress(OSError), peer:
+        peer.sendall(b"\x16\x03\x03\x0f\xff")
+        while True:
+            time.sleep(0.03)
+            peer.sendall(b"\x02")
 
-    one: Any = bounded(Connection)()
-    assert one._connect()._sock == 1.5
-    with within(1.0):
-        assert 0.4 < one._connect()._sock <= 0.5
-    with within(60):
-        assert one._connect()._sock == 1.5
-    with within(0), pytest.raises(TimeoutError):
-        one._connect()
-    assert one.socket_connect_timeout == 1.5
+
+@pytest.mark.parametrize("drips", [False, True], ids=["silence", "drips"])
+def test_a_handshake_has_no_more_time_than_is_left(drips: bool) -> None:
+    kind = bounded(redis.SSLConnection)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        one: Any = kind(
+            host="127.0.0.1", port=port, socket_timeout=3.0, retry=Retry(NoBackoff(), 0)
+        )
+        if drips:
+            threading.Thread(target=lambda: drip(listener.accept()[0]), daemon=True).start()
+        with within(0.3):
+            began = time.monotonic()
+            with pytest.raises(redis.TimeoutError) as raised:
+                one.connect()
+            assert time.monotonic() - began < 0.3 + SLACK
+    words = understand(raised.value).words
+    assert "It did not answer the TLS handshake" in words
+    assert words.count(TLS_HINT) == 1
+
+
+def test_silence_after_connecting_is_none_of_a_handshake(server: Server) -> None:
+    """Nor is an address that swallows."""
+    server.pause = 2.0
+    without_tls: Any = bounded(redis.Connection)(
+        host="127.0.0.1", port=server.port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)
+    )
+    with black_hole() as port:
+        swallowed: Any = bounded(redis.SSLConnection)(
+            host="127.0.0.1", port=port, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0)
+        )
+        for one in (without_tls, swallowed):
+            with pytest.raises(redis.TimeoutError) as raised:
+                one.connect()
+            assert "TLS" not in understand(raised.value).words
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        redis.Connection,
+        redis.SSLConnection,
+        SentinelManagedConnection,
+        SentinelManagedSSLConnection,
+        redis.UnixDomainSocketConnection,
+    ],
+)
+def test_every_class_of_connections_dials_side_by_side_beneath_tls(kind: Any) -> None:
+    """And a Unix socket, which has no addresses, as ever."""
+    order = [one.__name__ for one in bounded(kind).__mro__]
+    assert order[1] == "_BoundedConnection"
+    if issubclass(kind, redis.Connection):
+        assert order.index("_Dialling") == order.index("Connection") - 1
+    else:
+        assert "_Dialling" not in order
 
 
 def test_a_class_is_bounded_once() -> None:
