@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 
 from tasks.errors import ApiFailure, AppNotFound, CallRefused
+from tasks.retry_after import MAX_WAIT
 
 #: CometChat's rate limit guide: wait 60 s when nothing is told, double it, up to 5 minutes. After a
 #: 429 the gate says when; so long waits a job that is refused where others of its account are not.
@@ -53,8 +54,8 @@ class RetryPolicy:
         """
         # 0 is a clock that differs, not an invitation to try without a pause.
         if failure.retry_after:
-            jitter = random.uniform(0, min(0.1 * failure.retry_after, 5.0))  # nosec B311  # no secret
-            return failure.retry_after + jitter
+            most = min(0.1 * failure.retry_after, 5.0, max(MAX_WAIT - failure.retry_after, 0.0))
+            return failure.retry_after + random.uniform(0, most)  # nosec B311  # no secret
         if failure.account_wide or isinstance(failure, CallRefused):
             before = holds if failure.account_wide else max(attempts, 1) - 1
             hold = min(HOLD_SECONDS * 2.0 ** min(before, 8), HOLD_MAX_SECONDS)

@@ -6,20 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tasks.retry_after import date_of, number_of
+from tasks.retry_after import RESETS, ahead, clocks_of, number_of, told_in
 
-#: CometChat's two pages on rate limits name the same header each in its own way.
-_LIMIT = ("x-ratelimit-limit", "x-rate-limit")
-_LEFT = ("x-ratelimit-remaining", "x-rate-limit-remaining")
-_RESET = ("x-ratelimit-reset", "x-rate-limit-reset")
-
-#: A reset further ahead, in seconds, is a clock that differs, and no advice.
-MAX_RESET = 86_400.0
+#: In the order of `RESETS`.
+_LIMIT = ("x-ratelimit-limit", "x-rate-limit", "ratelimit-limit")
+_LEFT = ("x-ratelimit-remaining", "x-rate-limit-remaining", "ratelimit-remaining")
 
 
 class Announced(NamedTuple):
     """So many calls, so many of them left, the seconds until the count begins anew, and when that
-    is (unix seconds by the server's clock)."""
+    is (whole unix seconds by the server's clock, 0 if it told a delay)."""
 
     limit: float
     left: float
@@ -28,21 +24,25 @@ class Announced(NamedTuple):
 
 
 def announced(headers: Mapping[str, str], *, now: float) -> Announced | None:
-    """The limit that an answer announced, None if it did not tell all three readably.
-
-    The reset is unix seconds by the server's clock: its Date goes before `now`.
+    """The limit that an answer announced, None if it did not tell all three so that they make
+    sense. `now` is in unix seconds.
     """
-    told = {name.lower(): value for name, value in headers.items()}
+    told = told_in(headers)
     if not any(name in told for name in _LIMIT):
         return None
-    limit, left, reset = (
-        next((number for name in names if (number := number_of(told.get(name))) is not None), None)
-        for names in (_LIMIT, _LEFT, _RESET)
+    clocks = clocks_of(told, now)
+    limit, left = (
+        next((one for name in names if (one := _count(told.get(name))) is not None), None)
+        for names in (_LIMIT, _LEFT)
     )
+    reset = next((at for name in RESETS if (at := ahead(told.get(name), clocks))), None)
     if limit is None or left is None or reset is None or limit <= 0 or left < 0:
         return None
-    if not max(limit, left, reset) < math.inf:  # more digits than anybody counts
-        return None
-    sent = date_of(told.get("date"))
-    ahead = reset - (now if sent is None else sent)
-    return Announced(limit, left, max(ahead, 0.0), reset) if ahead <= MAX_RESET else None
+    # A delay gives no end: it would be another one in each answer, by a part of a second.
+    ends = 0 if reset.at is None else math.floor(reset.at)
+    return Announced(limit, left, reset.seconds, ends)
+
+
+def _count(text: str | None) -> float | None:
+    """A number of calls; the first of several, and without what stands behind a ";"."""
+    return number_of((text or "").partition(",")[0].partition(";")[0])

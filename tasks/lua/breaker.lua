@@ -178,7 +178,7 @@ local function hear_limit(gate, at, limit, left, reset, ends)
     put(gate, 'window', math.min(gate.window or math.huge, ends - gate.window_end))
   end
   if not gate.window_end or ends > gate.window_end then put(gate, 'window_end', ends) end
-  if left < 1 then put(gate, 'wait_until', math.max(gate.wait_until or 0, at + reset)) end
+  if left < 1 then put(gate, 'wait_until', math.max(gate.wait_until or 0, at + math.min(reset, WAIT_MOST))) end
   local rate = gate.window and limit / gate.window or math.huge
   -- The window's length is not known yet, or others use the same credentials: what they leave.
   if not gate.window or reset >= 2 then rate = math.min(rate, (left + 1) / math.max(reset, 1)) end
@@ -186,7 +186,8 @@ local function hear_limit(gate, at, limit, left, reset, ends)
   put(gate, 'announced', math.max(MARGIN * rate, 1 / PROBE_MOST))
   -- Turns that were taken at a higher rate count as many of the lower one.
   if before and gate.announced < before and gate.turn and gate.turn > at then
-    put(gate, 'turn', at + (gate.turn - at) * before / gate.announced)
+    local later = at + (gate.turn - at) * before / gate.announced
+    put(gate, 'turn', math.min(later, math.max(gate.turn, at + WAIT_MOST)))
   end
 end
 

@@ -18,11 +18,11 @@ local FLAT_AFTER = ((1 - LESS) / GROWTH) ^ (1 / 3)
 local BROKEN_PROBE, RAMP_SECONDS, RAMP_LEAST = 1, 10, 20
 -- A refused account is asked every `probe` seconds, so many times, then less and less often.
 local PROBES, PROBE_GROWTH, PROBE_MOST = 4, 1.5, 300
-
--- Redis's clock may be set back: an instant that is further ahead than it can be is moved to the latest
--- that it can be. No wait that an API told is longer than WAIT_MOST seconds.
+-- Whatever an answer tells, a call is made WAIT_MOST seconds later at the latest (tasks/retry_after.py).
 local WAIT_MOST = 600
-local AHEAD_MOST = {turn = WAIT_MOST, wait_until = WAIT_MOST, probe_at = 2 * PROBE_MOST, second = 0, ok_at = 0,
+-- Redis's clock may be set back: an instant that is further ahead than it can be is moved to the latest
+-- that it can be.
+local AHEAD_MOST = {wait_until = WAIT_MOST, probe_at = 2 * PROBE_MOST, second = 0, ok_at = 0,
   learnt_at = 0, counted_at = 0, rejected_at = 0, broken_at = 0, ramp_at = 0, down_at = 0, open_at = 0,
   paused_at = 0, alarmed_at = 0, hinted_at = 0}
 
@@ -34,7 +34,7 @@ local function gate_of(account)
   for i = 1, #flat, 2 do
     local name, value = flat[i], tonumber(flat[i + 1]) or flat[i + 1]
     local ahead = AHEAD_MOST[name]
-    if ahead and type(value) == 'number' and value > now + ahead then value = name == 'turn' and now or now + ahead end
+    if ahead and type(value) == 'number' and value > now + ahead then value = now + ahead end
     gate[name] = value
   end
   return gate
@@ -118,6 +118,13 @@ local function open_for_all(account, at, most)
   return tonumber(was[10] or 0), tonumber(was[11] or nil), tonumber(was[12] or nil)
 end
 
+-- When the next call may be made. No attempts take more than TURNS_AHEAD turns ahead of their time.
+local TURNS_AHEAD, LEAST_AHEAD = 1000, 10
+local function turn_of(gate, at, rate)
+  local turn = gate.turn or 0
+  return turn > at + math.max(LEAST_AHEAD, TURNS_AHEAD / rate) and at or turn
+end
+
 -- May a call be made? The seconds until its turn, which is taken with this; or nothing, the reason
 -- and the seconds until it may be asked again. What an attempt has begun it may go on with: a
 -- further call takes the next turn, and those that come behind wait the longer.
@@ -136,9 +143,12 @@ local function ask(gate, at, most, probe, is_further, app)
   end
   local rate = rate_at(gate, at, most)
   if rate == math.huge then return 0 end
-  local turn = math.max(gate.turn or 0, at - BURST_SECONDS)
+  local turn = math.max(turn_of(gate, at, rate), at - BURST_SECONDS)
   if turn - at > TURN_SECONDS and not is_further then return nil, 'rate', turn - at - AHEAD_SECONDS end
-  put(gate, 'turn', turn + 1 / rate)
+  local following = turn + 1 / rate
+  -- The settings may ask for a slower pace, answers may not.
+  if rate ~= most then following = math.min(following, math.max(turn, at + WAIT_MOST)) end
+  put(gate, 'turn', following)
   return math.min(math.max(turn - at, 0), TURN_SECONDS)
 end
 
@@ -154,7 +164,7 @@ local function room(gate, at, most, size, ahead)
   end
   local rate = rate_at(gate, at, most)
   if rate == math.huge then return size, 0 end
-  local from = math.max(gate.turn or 0, at)
+  local from = math.max(turn_of(gate, at, rate), at)
   local turns = math.ceil((at + ahead - from) * rate)
   if turns > 0 then return math.min(turns, size), 0 end
   return 0, from - at - ahead

@@ -10,6 +10,8 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any, Final
 
 import pytest
@@ -23,6 +25,7 @@ from tasks.cometchat import CometChat
 from tasks.errors import ApiFailure
 from tasks.existing import changes_for
 from tasks.rate_headers import announced
+from tasks.retry_after import MAX_WAIT
 from tasks.webhook import Webhook
 from tests.fuzz.harness import SEED, explore, run, share, watched
 from tests.fuzz.mutation import mutations
@@ -164,7 +167,7 @@ def said(failure: ApiFailure) -> None:
         assert len(told) < 2_000
         assert not [one for one in (KEY, SECRET, PASSWORD) if one in told]
         assert not OBEYED.search(told)
-    assert failure.retry_after is None or 0 <= failure.retry_after <= 3_600
+    assert failure.retry_after is None or 0 <= failure.retry_after <= MAX_WAIT
 
 
 def test_any_answer_over_the_wire_is_read_or_a_failure(wire: Wire) -> None:
@@ -202,11 +205,28 @@ def test_any_body_is_understood_or_a_failure() -> None:
 NAMES: Final = (
     *("Retry-After", "Date", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
     *("X-Rate-Limit", "X-Rate-Limit-Reset", "X-Rate-Limit-Remaining"),
+    *("RateLimit", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+)
+
+#: Each way to tell a time, in each unit, on either side of the clock of `NOW`.
+NOW: Final = 1.7e9
+ahead = st.integers(-10, 10**6) | st.sampled_from([0, 1, 59, 600, 601, 86_400, 10**9])
+told_times = st.one_of(
+    st.tuples(ahead, st.sampled_from([1, 10**3, 10**6, 10**9]), st.booleans()).map(
+        lambda of: str(round((of[0] + NOW * of[2]) * of[1]))
+    ),
+    ahead.map(lambda s: f"{NOW + s:.3f}"),
+    ahead.map(lambda s: f"{NOW + s:g}"),
+    ahead.map(lambda s: f"{s // 60}m{s % 60}s"),
+    ahead.map(lambda s: datetime.fromtimestamp(NOW + s, UTC).isoformat()),
+    ahead.map(lambda s: formatdate(NOW + s, usegmt=True)),
 )
 
 lines = st.dictionaries(
     st.sampled_from(NAMES),
     st.one_of(
+        told_times,
+        st.lists(told_times, max_size=4).map(", ".join),
         st.text(st.characters(max_codepoint=255), max_size=60),
         st.from_regex(r"\A\s*-?[0-9]{1,20}(\.[0-9]{1,20})?\s*\Z"),
         st.datetimes().map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S GMT")),
@@ -221,12 +241,12 @@ lines = st.dictionaries(
 
 def test_any_headers_are_a_wait_or_nothing() -> None:
     def read(headers: dict[str, str]) -> None:
-        told = announced(headers, now=1.7e9)
+        told = announced(headers, now=NOW)
         if told is not None:
             assert all(number == number and abs(number) != float("inf") for number in told)
         for status in (200, 429, 503):
             failure = answers.failure(
-                status, headers, b"", now=1.7e9, subject=Subject("acme"), secrets=()
+                status, headers, b"", now=NOW, subject=Subject("acme"), secrets=()
             )
             said(failure)
 

@@ -27,7 +27,8 @@ local function answer(at, n)
   for _, day in ipairs(play.days) do
     if at >= day.from and at < day.to then
       if day.what then
-        return {what = day.what, wait = day.wait or -1, limit = -1, left = -1, reset = -1}
+        return {what = day.what, wait = day.wait or -1, limit = day.limit or -1,
+                left = day.left or -1, reset = day.reset or -1, ends = day.ends or -1}
       end
       local window = math.floor(at / day.window)
       if window ~= api.window then api.window, api.used = window, 0 end
@@ -60,6 +61,7 @@ while true do
   if turn then
     n = n + 1
     local called = at + turn
+    for _ = 1, play.further do ask(gate, at, play.most, play.probe, true) end
     local told = answer(called - start, n)
     calls[#calls + 1] = {called - start, told.what}
     local job, ended = 'job' .. (n % play.jobs), called + play.latency
@@ -89,6 +91,7 @@ def play(bare_redis: Any) -> Play:
             "threads": 16,
             "latency": 0.05,
             "jobs": 1_000_000,
+            "further": 0,
             **options,
             "days": days,
             "seconds": seconds,
@@ -204,6 +207,26 @@ def test_it_waits_as_long_as_a_429_tells(play: Play) -> None:
     day = {"from": 5, "to": 5.2, "what": "limited", "wait": 20}
     times = [at for at, _ in play(day, seconds=40, most=100.0)["calls"]]
     assert max(b - a for a, b in pairwise(times)) == pytest.approx(20, abs=0.5)
+
+
+@pytest.mark.parametrize("further", [0, 8])
+@pytest.mark.parametrize("left", [0, 1])
+@pytest.mark.parametrize("what", ["ok", "limited"])
+def test_whatever_is_announced_a_call_is_made_within_ten_minutes(
+    play: Play, what: str, left: int, further: int
+) -> None:
+    first = {"limit": 6_000, "left": 5_000, "reset": 60, "ends": 1_000_060}
+    days = [
+        {"from": 0, "to": 5, "what": "ok", **first},
+        {"from": 5, "to": 1e9, "what": what, "limit": 1, "left": left, "reset": 86_400, "ends": 0},
+    ]
+    times = [at for at, _ in play(*days, seconds=7_200, further=further)["calls"]]
+    assert max(b - a for a, b in pairwise([*times, 7_200])) <= 600.5
+
+
+def test_the_settings_may_ask_for_a_slower_pace_than_any_answer(play: Play) -> None:
+    times = [at for at, _ in play(seconds=7_200, most=1 / 1_500, further=1)["calls"]]
+    assert [b - a for a, b in pairwise(times)] == pytest.approx([3_000] * 2, abs=1)
 
 
 @pytest.mark.parametrize(("seconds", "pause", "most"), [(0.1, 0.35, 20), (3, 1.1, 30)])

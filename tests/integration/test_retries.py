@@ -100,7 +100,7 @@ def test_unavailable_then_created_once(
 
 
 @pytest.mark.parametrize(
-    "style", ["retry-after", "retry-after-date", "x-ratelimit", "x-rate-limit"]
+    "style", ["retry-after", "retry-after-date", "x-ratelimit", "x-ratelimit-ms", "x-rate-limit"]
 )
 def test_rate_limited_waits_as_told_and_uses_up_no_attempt(
     sandbox: SandboxControl, sentry: SentrySink, app_id: str, style: str

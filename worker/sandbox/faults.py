@@ -53,7 +53,9 @@ Kind = Literal[
     "echo",
     "shape",
 ]
-HeadersStyle = Literal["retry-after", "retry-after-date", "x-ratelimit", "x-rate-limit", "none"]
+HeadersStyle = Literal[
+    "retry-after", "retry-after-date", "x-ratelimit", "x-ratelimit-ms", "x-rate-limit", "none"
+]
 
 #: How long a call is held that nobody releases.
 HOLD_SECONDS: Final = 60.0

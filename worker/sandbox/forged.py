@@ -58,7 +58,7 @@ def rate_limit_headers(
     """Return the headers that tell a client to wait.
 
     CometChat's pages on rate limits name `X-RateLimit-*` on one and `X-Rate-Limit*` on others;
-    the reset is an instant in unix seconds.
+    the reset is an instant in unix seconds, for `x-ratelimit-ms` in milliseconds.
 
     Args:
         style: which of the headers.
@@ -75,6 +75,8 @@ def rate_limit_headers(
             return {"Retry-After": formatdate(math.ceil(now + seconds), usegmt=True)}
         case "x-ratelimit":
             prefix, name = "X-RateLimit", "X-RateLimit-Limit"
+        case "x-ratelimit-ms":
+            prefix, name, reset = "X-RateLimit", "X-RateLimit-Limit", f"{reset}000"
         case "x-rate-limit":
             prefix, name = "X-Rate-Limit", "X-Rate-Limit"
         case "none":

@@ -72,7 +72,7 @@ class Limiter:
         self, limit: RateLimit, passes: bool, seconds: float, now: float, left: int
     ) -> dict[str, str]:
         style = limit.headers
-        if style in ("x-ratelimit", "x-rate-limit"):
+        if style.startswith("x-"):
             headers = rate_limit_headers(style, seconds, now, limit=limit.calls, left=left)
             return headers if passes else headers | rate_limit_headers("retry-after", seconds, now)
         return {} if passes else rate_limit_headers(style, seconds, now)
