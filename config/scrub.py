@@ -1,9 +1,9 @@
 """Takes known secrets out of texts and nested values, by value and in each form they may have.
 
 The forms are the secret itself, its base64 (standard and URL-safe, wherever in it the secret
-begins), hexadecimal, URL-encoded and JSON-escaped ones, in upper and lower case alike. What is
-escaped in other ways than these (`%6D`, `\\u006d`, several times over) is found too; then the whole
-text is left out.
+begins), hexadecimal, URL-encoded, JSON- and HTML-escaped ones, in upper and lower case alike, and
+the base64 of what was escaped before. What is escaped in other ways than these (`%6D`, `\\u006d`,
+`&#109;`, several times over) is found too; then the whole text is left out.
 
 A secret of fewer than `LONG` characters occurs by chance: it is taken out as it is alone, and only
 where no letter or digit stands beside it; with fewer than `LEAST`, not at all.
@@ -12,6 +12,7 @@ where no letter or digit stands beside it; with fewer than `LEAST`, not at all.
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections import deque
@@ -20,8 +21,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import quote, quote_plus
 from uuid import UUID
+
+from config.escapes import undone
 
 #: What stands in the place of a secret.
 REDACTED: Final = "[redacted]"
@@ -29,6 +32,8 @@ REDACTED: Final = "[redacted]"
 LONG: Final = 6
 #: Characters from which on a shorter one is looked for where it stands alone.
 LEAST: Final = 3
+#: Characters of an encoded secret, where it is looked for however short it is.
+LEAST_ENCODED: Final = 4
 #: So often one in the other are escapes undone.
 MAX_LAYERS: Final = 3
 #: With more secrets than this, all of a text is left out.
@@ -57,35 +62,54 @@ def forms_of(secret: str, *, long: int = LONG) -> Forms:
         return Forms((), re.compile(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])"))
     folded = {form.casefold() for form in _encoded(secret)}
     itself = secret.casefold()
-    return Forms(tuple(sorted(form for form in folded if len(form) >= LONG or form == itself)))
+    least = min(LONG, max(long, LEAST_ENCODED))
+    return Forms(tuple(sorted(form for form in folded if len(form) >= least or form == itself)))
 
 
 def _encoded(secret: str) -> Iterator[str]:
     data = secret.encode(errors="surrogatepass")
-    yield from (secret, data.hex(), secret.replace(" ", "+"))
-    yield data.decode("latin-1")  # as bytes are shown
+    yield from (secret.replace(" ", "+"), data.decode("latin-1"))  # as bytes are shown
+    yield from (repr(secret)[1:-1], repr(data)[2:-1])
+    for text in {secret, *_escaped(secret, data)}:
+        yield from (text, *_as_bytes(text.encode(errors="surrogatepass")))
+
+
+def _escaped(secret: str, data: bytes) -> Iterator[str]:
     for ascii_alone in (True, False):
         yield json.dumps(secret, ensure_ascii=ascii_alone)[1:-1]
-    yield from (repr(secret)[1:-1], repr(data)[2:-1])
     for safe in ("", "/", "!'()*~"):
         yield from (quote(data, safe), quote_plus(data, safe))
-    for offset in range(3):
-        # Base64 maps 3 bytes to 4 characters: what comes before, such as "user:", shifts the rest.
-        shifted = bytes(offset) + data
-        whole = slice(-(-offset * 8 // 6), len(shifted) * 8 // 6)
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+    yield from (html.escape(secret), html.escape(secret, quote=False))
+    yield html.escape(secret).replace("&#x27;", "&#39;")
+
+
+def _as_bytes(data: bytes) -> Iterator[str]:
+    yield data.hex()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(data).decode()
+        for offset in range(3):
+            # 3 bytes become 4 characters: what comes before, such as "user:", shifts the rest.
+            shifted = bytes(offset) + data
+            whole = slice(-(-offset * 8 // 6), len(shifted) * 8 // 6)
             yield encode(shifted).decode()[whole]
 
 
 class Scrubber:
-    """Takes secrets out of what it is given. Made at no cost, from forms that are made once."""
+    """Takes secrets out of what it is given. Made at no cost, from forms that are made once.
 
-    def __init__(self, known: Sequence[Forms]) -> None:
+    Args:
+        known: the forms of each secret.
+        decode: look into whatever may be base64, too: for secrets that are too short to be found
+            in it by a form.
+    """
+
+    def __init__(self, known: Sequence[Forms], *, decode: bool = False) -> None:
         self._known = known
+        self._decode = decode
 
     def finds(self, text: str) -> bool:
         """Whether any of the secrets is in the text. Raises `Unsearchable`."""
-        return any(self._is_in(view) for view in _views(text))
+        return any(self._is_in(view) for view in _views(text, self._decode))
 
     def text(self, text: str) -> str:
         """The text with `REDACTED` in the place of each secret. Raises `Unsearchable`."""
@@ -157,47 +181,24 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _views(text: str) -> Iterator[str]:
+def _views(text: str, decode: bool) -> Iterator[str]:
     """The text, and what it says with escapes undone."""
     if len(text) > MAX_CHARACTERS:
         raise Unsearchable("too large")
     yield text
-    if "\\" not in text and "%" not in text:
+    if not decode and not any(mark in text for mark in "\\%&"):
         return
     left = 2 * MAX_CHARACTERS  # or a text made to be slow took seconds
     seen, pending = {text}, [(text, 0)]
     while pending:
         one, layer = pending.pop()
-        for undone in _undone(one) if layer < MAX_LAYERS else ():
-            if undone not in seen:
-                if (left := left - len(undone)) < 0:
+        for view in undone(one, decode=decode) if layer < MAX_LAYERS else ():
+            if view not in seen:
+                if (left := left - len(view)) < 0:
                     raise Unsearchable("too large")
-                seen.add(undone)
-                pending.append((undone, layer + 1))
-                yield undone
-
-
-def _undone(text: str) -> Iterator[str]:
-    if "\\" in text:
-        unescaped = _ESCAPE.sub(_meaning, text)
-        # Two halves of a character, each escaped by itself.
-        yield unescaped.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if "%" in text:
-        yield unquote(text)
-        yield unquote_plus(text)
-
-
-_ESCAPE: Final = re.compile(
-    r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|U(000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4})|(.))", re.S
-)
-_NAMED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-
-
-def _meaning(escape: re.Match[str]) -> str:
-    four, two, eight, other = escape.groups()
-    if other is not None:
-        return _NAMED.get(other, other)
-    return chr(int(four or two or eight, 16))
+                seen.add(view)
+                pending.append((view, layer + 1))
+                yield view
 
 
 #: Are what they are written as.

@@ -173,7 +173,7 @@ def redact(text: str, secrets: Iterable[SecretStr]) -> str:
     """
     forms = [forms_of(secret.get_secret_value(), long=1) for secret in secrets]
     try:
-        return known_secrets.all().text(Scrubber(forms).text(text)[:MAX_SEARCHED])
+        return known_secrets.all().text(Scrubber(forms, decode=True).text(text)[:MAX_SEARCHED])
     except Unsearchable:
         return REDACTED
 

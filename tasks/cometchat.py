@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from config.accounts import Credentials
 from config.secrets import Secret
 from tasks import answers
+from tasks.answer_texts import JobTexts, without_secrets
 from tasks.answers import Subject, WebhookFound, sentence
 from tasks.credentials import Pairs
 from tasks.error_codes import refuses_credentials
@@ -90,6 +91,7 @@ class CometChat:
                     raise InvalidInput(f"The API's {name} {problem}", {name: problem})
         self._pairs = Pairs(credentials)
         self._guard: Guard | None = None
+        self._job = JobTexts()
         self._transport = Transport(
             base_url,
             connect_timeout=connect_timeout,
@@ -98,10 +100,10 @@ class CometChat:
             max_answer_bytes=max_answer_bytes,
         )
 
-    def guarded(self, guard: Guard) -> CometChat:
-        """The same client, the same connections; each call passes this guard."""
+    def guarded(self, guard: Guard, job: JobTexts | None = None) -> CometChat:
+        """The same client, the same connections; each call passes this guard, for this job."""
         client = copy.copy(self)
-        client._guard = guard
+        client._guard, client._job = guard, job or JobTexts()
         return client
 
     def close(self) -> None:
@@ -233,12 +235,12 @@ class CometChat:
             return _unanswered(got, subject)
         if self._guard is not None:
             self._guard.after_call(got.headers)
+        sent, credentials = (fields or {}).values(), self._pairs.secrets()
         if 200 <= got.status < 300 and got.body is not None:
             result = read(answers.parse(got.body))
             if result is not None:
-                return result
-        secrets = self._pairs.secrets()
-        secrets += [value for value in (fields or {}).values() if isinstance(value, SecretStr)]
+                return without_secrets(result, job=self._job, sent=sent, credentials=credentials)
+        secrets = self._job.secrets(credentials, sent)
         return answers.failure(
             got.status, got.headers, got.body, now=time.time(), subject=subject, secrets=secrets
         )

@@ -35,6 +35,7 @@ from tasks.errors import (
 from tasks.gate import Told
 from tasks.jobs import JobStore
 from tasks.outcome import error_of, tell_closed, tell_outcome, tell_retry
+from tasks.passwords import texts_of
 from tasks.progress import Progress
 from tasks.record import JobRecord
 from tasks.signals import bug_found
@@ -92,7 +93,7 @@ def run_attempt(
     interrupted: type[Exception] | None = None
     try:
         refuse_if_workers_die(job)
-        api = get_api(job.account).guarded(way)
+        api = get_api(job.account).guarded(way, texts_of(job))
         result = act(api, job, progress=progress)
     except StoreUnavailable:
         raise  # nothing can be reported either: the lease ends, and the job runs again

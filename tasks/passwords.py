@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pydantic import SecretBytes, SecretStr
 
+from tasks.answer_texts import JobTexts
 from tasks.errors import (
     PasswordUnreadable,
     RecordRefused,
@@ -88,6 +90,18 @@ def open_password(job: JobRecord) -> SecretStr | None:
                 "program sealed it: find out who else writes to Redis, and forget the job."
             )
     raise PasswordUnreadable(f"{not_sent} {problem}")
+
+
+def texts_of(job: JobRecord) -> JobTexts:
+    """What an answer is searched for because of this job, and what of it needs no search."""
+
+    def password() -> SecretStr | None:
+        with suppress(PasswordUnreadable, RecordRefused):
+            return open_password(job)
+        return None
+
+    webhook = (value for value in job.webhook.values() if isinstance(value, str))
+    return JobTexts(frozenset((job.app_id, *webhook, *job.more.triggers)), password)
 
 
 def differs_in_password(asked: NewJob, record: JobRecord) -> bool:

@@ -31,6 +31,7 @@ OF_JOBS: Final = (
     "tasks.transport:Transport._exchange",
     "tasks.transport:_uncovered",
     "tasks.answers:redact",
+    "tasks.answer_texts:without_secrets",
     "requests.models:PreparedRequest.prepare_headers",
     "requests.adapters:HTTPAdapter.send",
     "urllib3.connectionpool:HTTPConnectionPool._make_request",

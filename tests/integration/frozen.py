@@ -32,7 +32,7 @@ class Api:
         self.pauses: dict[str, Callable[[], None]] = {}
         self.guard: Any = None
 
-    def guarded(self, guard: Any) -> Api:
+    def guarded(self, guard: Any, *_: Any) -> Api:
         client = Api()
         client.__dict__ = {**self.__dict__, "guard": guard, "of": self}
         return client

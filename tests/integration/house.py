@@ -166,6 +166,26 @@ class House:
             job.wait(60)
         self.jobs += [*ended, cancelled]
 
+    def meet_each_echo(self) -> None:
+        """Jobs that succeed, or would, at an API whose answers show a secret in each text."""
+        cut = {"kind": "cut", "operation": "create", "when": "after", "times": 1}
+        rules, apps = [], []
+        for name in ("secret", "old key", "basic-auth password"):
+            for field in ("name", "username", "*"):
+                echo = {"kind": "echo", "field": field, "text": self.canaries[name]}
+                forms: dict[str, str] = {"name": "html", "username": "plain", "*": "base64"}
+                for operation in ("create", "get", "list_triggers"):
+                    app_id = f"echo-{len(apps)}"
+                    of = {"app_id": app_id, "operation": operation, "form": forms[field]}
+                    rules += [] if operation == "create" else [{**cut, "app_id": app_id}]
+                    rules.append({**echo, **of, "times": 1})
+                    apps.append(app_id)
+        self.sandbox.faults(*rules)
+        jobs = [self.enqueue(app_id) for app_id in apps]
+        for job in jobs:
+            job.wait(60)
+        self.jobs += jobs
+
     def crash_in(self, name: str, wanted: Sequence[str]) -> None:
         """A job that meets a fault in each of these functions, which have a secret."""
         rejected = {"kind": "status", "operation": "create", "status": 422, "message": "Bad."}

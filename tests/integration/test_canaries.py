@@ -138,6 +138,7 @@ def test_no_secret_gets_anywhere(house: House) -> None:
     threads = house.worker("threads", WEBHOOK_URL_ALLOW="example.com")
     house.start_others()
     house.meet_each_failure()
+    house.meet_each_echo()
     house.meet_each_failure_of_another()
     house.crash_in("threads", faulty.OF_JOBS)
     house.be_refused()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from worker.sandbox import mixed_faults
 from worker.sandbox.__main__ import main
-from worker.sandbox.answers import SHAPES, wrap
+from worker.sandbox.answers import SHAPES, Answer, wrap
+from worker.sandbox.echo import Form, repeating
 from worker.sandbox.faults import FaultBook, parse_rules
 from worker.sandbox.forged import forged_answer, rate_limit_headers
 from worker.sandbox.settings import Settings, parse_faults
@@ -175,6 +176,18 @@ def test_an_echo_repeats_headers_and_body() -> None:
     assert status == 401
     assert "s3cret" in message
     assert '{"password": "pw"}' in message
+
+
+def test_an_echo_stands_in_a_field_of_the_true_answer() -> None:
+    answer = Answer(200, b'{"data":{"id":"a","createdAt":1,"tags":["b"]}}')
+
+    def told(field: str, text: str = "a/b", form: Form = "plain") -> Any:
+        return json.loads(repeating(answer, field, text, form).body)["data"]
+
+    assert told("id") == {"id": "a/b", "createdAt": 1, "tags": ["b"]}
+    assert told("username", form="percent")["username"] == "a%2Fb"
+    assert told("createdAt", "4711")["createdAt"] == 4711
+    assert told("*", form="base64") == {"id": "YS9i", "createdAt": 1, "tags": ["YS9i"]}
 
 
 def test_the_other_forged_answers() -> None:

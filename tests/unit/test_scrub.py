@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import string
 import time
@@ -34,8 +35,10 @@ def scrubber(*secrets: str) -> Scrubber:
     return Scrubber([forms_of(secret) for secret in secrets])
 
 
-def in_base64(encode: Callable[[bytes], bytes], before: int) -> Callable[[str], str]:
-    return lambda secret: encode(b"u" * before + secret.encode() + b"tail").decode()
+def in_base64(
+    encode: Callable[[bytes], bytes], before: int, escape: Callable[[str], str] = str
+) -> Callable[[str], str]:
+    return lambda secret: encode(b"u" * before + escape(secret).encode() + b"tail").decode()
 
 
 FORMS: dict[str, Callable[[str], str]] = {
@@ -60,6 +63,18 @@ FORMS: dict[str, Callable[[str], str]] = {
     "all percent-encoded": lambda secret: "".join(f"%{byte:02X}" for byte in secret.encode()),
     "quoted twice": lambda secret: quote(quote(secret, ""), ""),
     "quoted in json": lambda secret: json.dumps(f"/?q={quote(secret)}"),
+    "html": html.escape,
+    "html but quotes": lambda secret: html.escape(secret, quote=False),
+    "html twice": lambda secret: html.escape(html.escape(secret)),
+    "all as html numbers": lambda secret: "".join(f"&#{ord(one)};" for one in secret),
+    "all as html hex numbers": lambda secret: "".join(f"&#x{ord(one):X};" for one in secret),
+    "html in json": lambda secret: json.dumps(f"<p>{html.escape(secret)}</p>"),
+    "quoted in html": lambda secret: html.escape(f"/?a=1&q={quote_plus(secret)}"),
+    "json in base64": in_base64(base64.b64encode, 2, lambda secret: json.dumps(secret)),
+    "html in base64": in_base64(base64.b64encode, 1, html.escape),
+    "quoted in base64": in_base64(base64.urlsafe_b64encode, 0, lambda secret: quote(secret, "")),
+    "base64 without its end": lambda secret: base64.b64encode(secret.encode()).decode().strip("="),
+    "base64 quoted": lambda secret: quote(base64.b64encode(secret.encode()).decode(), ""),
     "hex": lambda secret: secret.encode().hex(),
     "HEX": lambda secret: secret.encode().hex().upper(),
     **{

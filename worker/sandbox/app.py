@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 
 from worker.sandbox.answers import Answer, Shape
 from worker.sandbox.apps import AppRegistry
+from worker.sandbox.echo import ERROR_FIELDS, refused, repeating
 from worker.sandbox.faults import FaultBook, Rule
 from worker.sandbox.forged import PLACEHOLDER, forged_answer
 from worker.sandbox.holds import Holds
@@ -143,6 +144,12 @@ class Sandbox:
                 return await play(_CUT, request, PLACEHOLDER)
             entry.status = late.status
             return _response(late)
+        if rule.kind == "echo" and rule.field is not None:
+            is_error = rule.field in ERROR_FIELDS
+            answer = refused(rule.status) if is_error else perform(self.settings.shape)
+            text: str = rule.text or request.headers.get("secret") or ""
+            entry.status = answer.status
+            return _response(repeating(answer, rule.field, text, rule.form))
         answer = PLACEHOLDER
         if rule.when == "after" or rule.kind == "drip":
             answer = perform(rule.shape or self.settings.shape)

@@ -16,7 +16,9 @@ A rule names the calls that it matches, how often it fires, and what then happen
 `hold`          the true answer once released, or after `seconds`
 `redirect`      302 to `location`
 `rate_limit`    429 ERR_TOO_MANY_REQUESTS that tells `seconds` in the style of `headers_style`
-`echo`          401 whose message repeats the request's headers and body
+`echo`          401 whose message repeats the request's headers and body; with `field`, the true
+                answer, or for a field of errors one with `status`, in whose `field` ("*" for each
+                text) stands `text`, or the request's header `secret`, written as `form` says
 `shape`         the true answer, wrapped as `shape` says
 =============== =================================================================================
 
@@ -34,6 +36,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from worker.sandbox.answers import Shape
+from worker.sandbox.echo import Form
 from worker.sandbox.routes import Operation
 
 Kind = Literal[
@@ -91,6 +94,9 @@ class Rule(BaseModel):
     reset: bool = True
     location: str = "https://example.com/"
     headers_style: HeadersStyle = "retry-after"
+    field: str | None = None
+    text: str | None = None
+    form: Form = "plain"
     #: How the true answer is wrapped; None for the sandbox's setting.
     shape: Shape | None = None
 
