@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery
 from celery.schedules import crontab
 
 from config.broker import CONNECT_TIMEOUT, QUEUE, transport_options
+from config.celery_class import App
 from config.redis_url import redbeat
 from config.settings import Settings, get_settings
 
@@ -117,7 +117,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 # In a process that has a Celery app of its own this one changes nothing: Celery would make it the
 # current one, to which @shared_task belongs, and Django's fix-up would add receivers and a path.
-app = Celery(
+app = App(
     "webhooks",
     include=["tasks.create_webhook", "tasks.schedule", "worker.control"],
     set_as_current=False,

@@ -7,8 +7,8 @@ names every bad setting; values are never shown, as they may be secrets.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,13 +49,26 @@ Durability = Literal["memory", "fsync", "replicas"]
 class SettingsError(ValueError):
     """A setting is missing or has a wrong value; the message names all of them.
 
-    `problems` has a sentence for each.
+    `problems` has a sentence for each, `found` its name and what is wrong.
     """
 
-    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        self.problems = tuple(f"{name}: {problem}" for name, problem in problems)
+    def __init__(self, found: Iterable[tuple[str, str]]) -> None:
+        self.found = tuple(dict.fromkeys(found))
+        self.problems = tuple(f"{name}: {problem}" for name, problem in self.found)
         lines = "".join(f"\n  {problem}" for problem in self.problems)
         super().__init__(f"The settings are not right (see .env.example):{lines}")
+
+    @classmethod
+    def gather(cls, *checks: Callable[[], object]) -> None:
+        """Run all checks, and raise one error with what they found."""
+        found: list[tuple[str, str]] = []
+        for check in checks:
+            try:
+                check()
+            except SettingsError as error:
+                found += error.found
+        if found:
+            raise cls(found)
 
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -200,15 +213,9 @@ class Settings(BaseSettings):
         """Raise `SettingsError` unless every account has its pair; where there are others, the
         default one need not have any.
         """
-        problems: list[str] = []
         without = self.cometchat_accounts and not (self.cometchat_key or self.cometchat_secret)
-        for account in self.accounts[1:] if without else self.accounts:
-            try:
-                self.credentials(account)
-            except SettingsError as error:
-                problems += error.problems
-        if problems:
-            raise SettingsError([tuple(one.split(": ", 1)) for one in problems])  # type: ignore[misc]
+        accounts = self.accounts[1:] if without else self.accounts
+        SettingsError.gather(*(partial(self.credentials, account) for account in accounts))
 
     def require(self, *names: str) -> None:
         """Raise `SettingsError` naming each of these settings that is not set."""

@@ -51,11 +51,11 @@ def use_environment(env: dict[str, str]) -> None:
     """Let this process be a producer of the stack with this environment."""
     from config.celery_app import app, configuration
 
-    before = app.conf.broker_url  # Celery reads CELERY_BROKER_URL again each time
+    before = app.conf.broker_url, app.conf.result_backend
     os.environ.update(env)
     forget_settings()
     settings = get_settings()
-    if before == settings.broker_url:
+    if before == (settings.broker_url, settings.result_backend):
         return
     anew = configuration(settings)
     app.conf.update({name: anew[name] for name in CONNECTING})

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import click
 
 from config.accounts import DEFAULT
+from config.celery_class import refuse_other_sources
 from config.redis_tls import SCHEME as TLS
 from config.scrub import LONG
 from config.sealing_keys import new_pair, new_shared_key
@@ -85,15 +86,14 @@ main.add_command(acl)
 def findings() -> Iterator[Finding]:
     """What there is to say, a line each."""
     try:
-        settings = get_settings()
-    except SettingsError as error:
-        yield from (Finding("error", "settings", problem) for problem in error.problems)
-        return
-    try:
-        settings.require_credentials()
+        SettingsError.gather(get_settings, refuse_other_sources, _require_credentials)
         yield Finding("ok", "settings", "complete")
     except SettingsError as error:
         yield from (Finding("error", "settings", problem) for problem in error.problems)
+    try:
+        settings = get_settings()
+    except SettingsError:  # which is told above
+        return
     yield _sealing_finding(settings)
     for name in too_short(settings):
         words = f"has fewer than {LONG} characters: not taken out of the log wherever it stands"
@@ -103,6 +103,10 @@ def findings() -> Iterator[Finding]:
         with suppress(SettingsError):  # which is told above
             settings.credentials(account)
             yield _api_finding(settings, account)
+
+
+def _require_credentials() -> None:
+    get_settings().require_credentials()
 
 
 def _sealing_finding(settings: Settings) -> Finding:

@@ -13,6 +13,7 @@ import click
 from celery import signals
 
 from config.celery_app import app
+from config.celery_class import refuse_other_sources
 from config.logging import configure_logging
 from config.settings import SettingsError, get_settings
 from tasks.errors import DurabilityUnavailable, StoreRefused, StoreUnavailable
@@ -28,16 +29,25 @@ def _refuse(error: Exception) -> NoReturn:
     raise SystemExit(2)
 
 
+# Celery's commands load the app once they know which of them is to run.
+_context = click.get_current_context(silent=True)
+_command = _context and _context.invoked_subcommand
+
+
+def _require_credentials() -> None:
+    if _command == "worker" and "--help" not in sys.argv:
+        get_settings().require_credentials()
+
+
 try:
+    SettingsError.gather(get_settings, refuse_other_sources, _require_credentials)
     _settings = get_settings()
 except SettingsError as _error:
     _refuse(_error)
 
 app.steps["worker"].add(Dispatcher)
 
-# Celery's commands load the app once they know which of them is to run.
-_command = click.get_current_context(silent=True)
-if _command is not None and _command.invoked_subcommand == "flower":
+if _command == "flower":
     from worker.flower import guard
 
     guard(sys.argv, _refuse)

@@ -37,7 +37,9 @@ def stack() -> Iterator[Stack]:
     with Stack(**FAST) as stack:
         group = Group(stack.folder)
         stack.redis = group  # type: ignore[assignment]  ended as the stack ends its own
-        stack.env["REDIS_URL"] = group.url
+        # In the environment, where Celery would look for the last two, and not know this form.
+        for name in ("REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
+            stack.env[name] = group.url
         stack.start_sandbox()
         beat = stack.celery("beat", "beat")
         worker = stack.start_worker()
