@@ -1,11 +1,14 @@
-"""One URL for Redis Sentinel, and what each library makes of it.
+"""The two URLs that say where Redis is, and what each library makes of them.
 
+    redis://[[user]:password@]host[:port][/db]          over TLS: rediss://
     redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service[/db][?options]
 
-User and password are Redis's own; the options `sentinel_username` and `sentinel_password` are
-those of the sentinels, if they ask for any. Ports are 26379 and the database is 0 unless given.
-No library has this form, which several projects share: Celery wants a list of URLs and options
-apart from it, redbeat options alone.
+User and password are Redis's own, percent-encoded where they have other characters than those of
+`_TEXT`. Ports are 6379 and 26379, and the database is 0 unless given. The options, for sentinels
+that ask for a login of their own, are `sentinel_username` and `sentinel_password`.
+
+redis-py, kombu, Celery's result backend and redbeat have grammars of their own, which differ. None
+of them reads these URLs: each gets one in the form that all read alike, or options.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote
 
 from pydantic import SecretStr
 from redis.backoff import NoBackoff
@@ -24,6 +27,8 @@ from redis.retry import Retry
 from config.secrets import Secret
 
 SCHEME: Final = "redis+sentinel://"
+PLAIN_SCHEMES: Final = ("redis://", "rediss://")
+PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 
 #: How a sentinel is asked: one that is away must not cost more, as there are others.
@@ -32,11 +37,18 @@ _ASKING: Final[dict[str, Any]] = {
     "socket_timeout": 1.0,
     "retry": Retry(NoBackoff(), 0),
 }
+#: Printable ASCII but for what ends a part of a URL in one reader or another: # / ; ? @ [ \\ ]
+_TEXT: Final = r"[!\"$-.0-:<->A-Z^-~]"
+_PLAIN: Final = re.compile(
+    rf"(?P<scheme>rediss?)://(?:(?P<login>{_TEXT}*)@)?(?P<host>[^@/?#]*)"
+    r"(?:/(?P<db>[^@/?#]*))?(?P<options>\?[^#]*)?"
+)
 _FORM: Final = re.compile(
-    r"redis\+sentinel://(?:(?P<login>[^@/?#]*)@)?(?P<hosts>[^@/?#]*)"
+    rf"redis\+sentinel://(?:(?P<login>{_TEXT}*)@)?(?P<hosts>[^@/?#]*)"
     r"(?:/(?P<service>[^/?#]*))?(?:/(?P<db>[^/?#]*))?(?:\?(?P<options>[^#]*))?"
 )
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[^]]*)]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]+))?")
+_DB: Final = re.compile("[0-9]{1,6}")
 
 
 class RedisUrlError(ValueError):
@@ -61,6 +73,29 @@ class Login(NamedTuple):
             return ""
         secret = self.password.get_secret_value()
         return f"{quote(self.username or '', safe='')}:{quote(secret, safe='')}@"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A single server."""
+
+    host: str
+    port: int
+    db: int
+    login: Login
+    has_tls: bool
+
+    def url(self) -> str:
+        """A URL that all libraries read alike."""
+        return self._url(self.login.in_url())
+
+    def url_without_login(self) -> str:
+        """The same without user and password."""
+        return self._url("")
+
+    def _url(self, login: str) -> str:
+        scheme = "rediss" if self.has_tls else "redis"
+        return f"{scheme}://{login}{_in_url(self.host)}:{self.port}/{self.db}"
 
 
 @dataclass(frozen=True)
@@ -95,8 +130,34 @@ class Sentinels:
     def _parts(self, first: str, others: str) -> Iterator[str]:
         for number, (host, port) in enumerate(self.hosts):
             login = others if number else first
-            name = f"[{host}]" if ":" in host else host
-            yield f"sentinel://{login}{name}:{port}/{self.db}"
+            yield f"sentinel://{login}{_in_url(host)}:{port}/{self.db}"
+
+
+def read_server(url: str) -> Server:
+    """What a URL of a single server says.
+
+    Raises:
+        RedisUrlError: it is none.
+    """
+    form = _PLAIN.fullmatch(url)
+    found = _address(form["host"], PORT) if form else None
+    if form is None or found is None:
+        raise RedisUrlError(
+            "must be like redis://:password@host:6379/0: percent-encode the password (@ is %40, "
+            "/ is %2F, ? is %3F, # is %23); the port is 1 to 65535"
+        )
+    if form["options"] is not None:
+        raise RedisUrlError(
+            "must have no options (?...): the database stands behind the host, as in "
+            "redis://host:6379/0, and all else is set by this program; a ? of the password is %3F"
+        )
+    if form["db"] and not _DB.fullmatch(form["db"]):
+        raise RedisUrlError(
+            "must have nothing but the database's number behind the host, as in "
+            "redis://host:6379/0; a / of the password is %2F"
+        )
+    login = _login(*(form["login"] or ":").partition(":")[::2])
+    return Server(*found, int(form["db"] or 0), login, form["scheme"] == "rediss")
 
 
 def read_sentinels(url: str) -> Sentinels | None:
@@ -113,11 +174,11 @@ def read_sentinels(url: str) -> Sentinels | None:
     if not form["service"] or form["service"].isdigit():  # a number is the database's
         raise RedisUrlError("must name the service that the sentinels watch: ...host,host/service")
     db = form["db"] or "0"
-    if not re.fullmatch("[0-9]{1,6}", db):
+    if not _DB.fullmatch(db):
         raise RedisUrlError("the database, behind the service, must be a number")
     return Sentinels(
-        hosts=tuple(_host(host) for host in form["hosts"].split(",")),
-        service=unquote(form["service"]),
+        hosts=tuple(_sentinel(host) for host in form["hosts"].split(",")),
+        service=_decoded(form["service"]),
         db=int(db),
         login=_login(*(form["login"] or ":").partition(":")[::2]),
         sentinel_login=_options(form["options"] or ""),
@@ -125,28 +186,29 @@ def read_sentinels(url: str) -> Sentinels | None:
 
 
 def celery_broker(url: str) -> tuple[str, dict[str, Any]]:
-    """A URL and transport options as Celery's broker wants them."""
-    sentinels = read_sentinels(url)
-    return (sentinels.broker_url(), sentinels.celery_options()) if sentinels else (url, {})
+    """A URL and transport options as Celery's broker wants them; it takes several URLs, too."""
+    if sentinels := read_sentinels(url):
+        return sentinels.broker_url(), sentinels.celery_options()
+    return ";".join(map(_read_alike, url.split(";"))), {}
 
 
 def celery_backend(url: str) -> tuple[str, dict[str, Any]]:
     """A URL and transport options as Celery's result backend wants them."""
-    sentinels = read_sentinels(url)
-    return (sentinels.backend_url(), sentinels.celery_options()) if sentinels else (url, {})
+    if sentinels := read_sentinels(url):
+        return sentinels.backend_url(), sentinels.celery_options()
+    return _read_alike(url), {}
+
+
+def _read_alike(url: str) -> str:
+    return read_server(url).url() if url.startswith(PLAIN_SCHEMES) else url
 
 
 def redbeat(url: str) -> tuple[str, dict[str, Any]]:
     """A URL and options as redbeat wants them; the login is in the options, which Celery hides."""
     sentinels = read_sentinels(url)
     if sentinels is None:
-        parts = urlsplit(url)
-        login = {
-            "username": unquote(parts.username or ""),
-            "password": unquote(parts.password or ""),
-        }
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-        return urlunsplit(bare), {name: value for name, value in login.items() if value}
+        server = read_server(url)
+        return server.url_without_login(), {**server.login.options()}
     options = {
         "sentinels": list(sentinels.hosts),
         "service_name": sentinels.service,
@@ -157,24 +219,49 @@ def redbeat(url: str) -> tuple[str, dict[str, Any]]:
     return f"redis-sentinel://{quote(sentinels.service, safe='')}/{sentinels.db}", options
 
 
-def _host(text: str) -> tuple[str, int]:
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _sentinel(text: str) -> tuple[str, int]:
+    found = _address(text, SENTINEL_PORT)
+    if found is None:
+        raise RedisUrlError(
+            "must list the sentinels as host:port,host:port; ports are 1 to 65535, and an IPv6 "
+            "address stands in [brackets]"
+        )
+    return found
+
+
+def _address(text: str, usual_port: int) -> tuple[str, int] | None:
+    """Host and port; nothing if these are none."""
     found = _HOST.fullmatch(text)
-    port = int(found["port"] or SENTINEL_PORT) if found else 0
+    port = int(found["port"] or usual_port) if found and len(found["port"] or "") < 10 else 0
     if found is None or not 0 < port < 65_536:
-        raise RedisUrlError("must list the sentinels as host:port,host:port; ports are 1 to 65535")
+        return None
     if found["v6"] is None:
         return found["name"], port
     try:
-        return str(ipaddress.IPv6Address(found["v6"])), port
+        address = ipaddress.IPv6Address(found["v6"])
     except ValueError:
+        return None
+    return None if address.scope_id else (str(address), port)
+
+
+def _decoded(text: str) -> str:
+    """What percent-encoding stands for; of something else than UTF-8, libraries make different
+    texts."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
         pass  # its words hold the value
-    raise RedisUrlError("what stands in [brackets] must be an IPv6 address")
+    raise RedisUrlError("must have its user and password percent-encoded as UTF-8")
 
 
 def _login(user: str, password: str) -> Login:
     if user and not password:
         raise RedisUrlError("has a user without a password: write :password@ for the default user")
-    return Login(unquote(user) or None, Secret(unquote(password)) if password else None)
+    return Login(_decoded(user) or None, Secret(_decoded(password)) if password else None)
 
 
 def _options(query: str) -> Login:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final, NoReturn, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from pydantic import SecretStr
 
@@ -122,11 +122,13 @@ def passwords_in(url: str) -> Iterator[SecretStr]:
         try:
             parts = urlsplit(one)
             found = [unquote(parts.password or "")]
-            for name, values in parse_qs(parts.query).items():
-                found += values if "password" in name else ()
+            for option in parts.query.split("&"):
+                name, _, value = option.partition("=")
+                # Some readers take a + for a space.
+                found += [unquote(value), unquote_plus(value)] if "password" in name else ()
         except ValueError:
             found = [one]
-        yield from (SecretStr(password) for password in found if password)
+        yield from (SecretStr(password) for password in dict.fromkeys(found) if password)
 
 
 def secrets_of_others() -> Iterator[SecretStr]:

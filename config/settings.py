@@ -29,9 +29,10 @@ from config.redis_url import celery_backend, celery_broker
 from config.secret_settings import SecretFile, WithFiles
 from config.values import (
     Accounts,
+    BackendUrl,
     BaseUrl,
+    BrokerUrl,
     CallsASecond,
-    CeleryUrl,
     Domains,
     OptionalSecret,
     PrivateKeys,
@@ -103,8 +104,8 @@ class Settings(BaseSettings):
 
     # Redis
     redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
-    celery_broker_url: CeleryUrl = None
-    celery_result_backend: CeleryUrl = None
+    celery_broker_url: BrokerUrl = None
+    celery_result_backend: BackendUrl = None
     redis_ca_file: Path | None = None
     redis_cert_file: Path | None = None
     redis_key_file: Path | None = None

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
-from redis.connection import parse_url
 
 from config.accounts import Account, read_accounts
 from config.domains import read_domains
 from config.redis_tls import refuse_tls_options
-from config.redis_url import read_sentinels
+from config.redis_url import PLAIN_SCHEMES, read_sentinels, read_server
+from config.redis_url import SCHEME as SENTINEL_SCHEME
 from config.sealing_keys import check_sealing_keys
 from config.secrets import Secret
 
@@ -26,6 +28,9 @@ SECONDS_OF = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _BASE_URL = re.compile(
     r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?(?:/[a-z0-9._~-]+)*/*", re.IGNORECASE
 )
+
+#: By which packages bring result backends of their own.
+_PLUGINS = "celery.result_backends"
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -75,36 +80,55 @@ def _has_a_port_or_none(url: str) -> bool:
 
 
 def _checked_redis_url(url: SecretStr) -> SecretStr:
-    if read_sentinels(url.get_secret_value()):
-        return url
-    _without_password_in_query(url.get_secret_value())
-    # What Celery takes for the first of several would crash it, with a part of the password.
-    one = ";" not in url.get_secret_value()
-    parts = _split(url.get_secret_value())
-    if not re.match("rediss?://", url.get_secret_value()):
+    text = url.get_secret_value()
+    if not text.startswith((*PLAIN_SCHEMES, SENTINEL_SCHEME)):
         raise ValueError("must start with redis://, rediss:// or redis+sentinel://")
-    refuse_tls_options(url.get_secret_value())
-    try:
-        if parts is not None and one:
-            parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
-            return url
-    except ValueError:
-        pass  # its words may hold a part of the password
-    raise ValueError("is no Redis URL: percent-encode the password; the port is 1 to 65535")
-
-
-def _checked_celery_url(url: SecretStr | None) -> SecretStr | None:
-    text = url.get_secret_value() if url is not None else "none://"
-    if "://" not in text:
-        raise ValueError("must be a URL such as redis://host:6379/1")
-    if text.startswith("sentinel://"):
-        raise ValueError("must be like redis+sentinel://host,host/service: it names the service")
-    if not read_sentinels(text):
-        _without_password_in_query(text)
-        if not all("://" in part and _has_a_port_or_none(part) for part in text.split(";")):
-            raise ValueError("is no URL, or one of several is none: percent-encode the password")
-    refuse_tls_options(text)
+    _check_redis_url(text)
     return url
+
+
+def _check_redis_url(url: str) -> None:
+    if not read_sentinels(url):
+        _without_password_in_query(url)
+        refuse_tls_options(url)
+        read_server(url)
+
+
+def _checked_broker_url(url: SecretStr) -> SecretStr:
+    """Of any kind that Celery knows; several of them with semicolons."""
+    text = url.get_secret_value()
+    parts = text.split(";")
+    if len(parts) > 1 and SENTINEL_SCHEME in text:
+        raise ValueError("must be alone if it is redis+sentinel://, which lists all sentinels")
+    refuse_tls_options(text)
+    for part in parts:
+        _check_celery_url(part, "kombu.transport", "TRANSPORT_ALIASES")
+    return url
+
+
+def _checked_backend_url(url: SecretStr) -> SecretStr:
+    """Of any kind that Celery knows."""
+    refuse_tls_options(url.get_secret_value())
+    _check_celery_url(url.get_secret_value(), "celery.app.backends", "BACKEND_ALIASES")
+    return url
+
+
+def _check_celery_url(url: str, module: str, kinds: str) -> None:
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ValueError("must be a URL such as redis://host:6379/1: percent-encode the password")
+    if scheme == "sentinel":
+        raise ValueError("must be like redis+sentinel://host,host/service: it names the service")
+    if url.startswith((*PLAIN_SCHEMES, SENTINEL_SCHEME)):
+        _check_redis_url(url)
+        return
+    _without_password_in_query(url)
+    if not _has_a_port_or_none(url):
+        raise ValueError("is no URL, or one of several is none: percent-encode the password")
+    # Which takes its time to load, and is rarely needed.
+    known = {*getattr(import_module(module), kinds), *entry_points(group=_PLUGINS).names}
+    if scheme.partition("+")[0].lower() not in known:
+        raise ValueError("must begin with the name of a kind that Celery has, such as redis://")
 
 
 def _split_keys(value: object) -> object:
@@ -145,7 +169,8 @@ BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 OurSecret = Annotated[SecretStr, AfterValidator(Secret.of)]
 RedisUrl = Annotated[OurSecret, AfterValidator(_checked_redis_url)]
 OptionalSecret = OurSecret | None
-CeleryUrl = Annotated[OptionalSecret, AfterValidator(_checked_celery_url)]
+BrokerUrl = Annotated[OurSecret, AfterValidator(_checked_broker_url)] | None
+BackendUrl = Annotated[OurSecret, AfterValidator(_checked_backend_url)] | None
 _Keys = Annotated[tuple[OurSecret, ...], NoDecode, BeforeValidator(_split_keys)]
 SharedKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="shared"))]
 PublicKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="public"))]

@@ -17,7 +17,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from config.redis_tls import DEFAULT_TLS, RedisTls
-from config.redis_url import read_sentinels
+from config.redis_url import read_sentinels, read_server
 from config.settings import Durability
 from tasks.bounded import bound, seconds_left, within
 from tasks.durability import check_fsync, is_confirmed
@@ -51,6 +51,7 @@ def _client(url: str, tls: RedisTls) -> redis.Redis:
     }
     sentinels = read_sentinels(url)
     if sentinels is None:
+        url = read_server(url).url()
         return bound(redis.Redis.from_url(url, **options, **tls.options(url)))
     asked: Any = Sentinel(sentinels.hosts, sentinel_kwargs=sentinels.asking())  # type: ignore[no-untyped-call]
     for sentinel in asked.sentinels:

@@ -12,10 +12,13 @@ import pytest
 from cryptography.fernet import Fernet
 
 from config.celery_app import configuration
+from config.redis_tls import DEFAULT_TLS
+from config.redis_url import PLAIN_SCHEMES
 from config.sealing_keys import new_pair
 from config.settings import Settings, SettingsError, load_settings
 from tests.fuzz.harness import SEED, run, share
 from tests.fuzz.mutation import mutations
+from tests.redis_readers import readers
 
 CANARY: Final = "hunter2hunter2"
 #: Good values of each setting, as they stand in the environment.
@@ -23,6 +26,7 @@ GOOD: Final[dict[str, tuple[str, ...]]] = {
     "REDIS_URL": (
         f"redis://user:{CANARY}@host:6379/0",
         f"rediss://:{CANARY}@[::1]:6380/1?ssl_cert_reqs=required",
+        f"redis://:{CANARY}@host:6379/cache?db=2&socket_timeout=5&protocol=3",
         f"redis+sentinel://user:{CANARY}@one:26379,two/service/0?sentinel_password={CANARY}",
     ),
     "CELERY_BROKER_URL": (f"amqp://user:{CANARY}@host:5672//", "redis://host:6379/1"),
@@ -79,6 +83,8 @@ def attempt(variables: dict[str, str]) -> None:
         for name in variables:
             del os.environ[name]
     configuration(settings)
+    if "REDIS_URL" in variables:
+        read_alike(settings)
     assert CANARY not in repr(settings)
     for account in settings.accounts:
         settings.rate_limit(account)
@@ -86,6 +92,69 @@ def attempt(variables: dict[str, str]) -> None:
             settings.credentials(account)
         except SettingsError as error:
             assert CANARY not in str(error)
+
+
+def read_alike(settings: Settings) -> None:
+    """All libraries connect to one place, with one login."""
+    apart = settings.celery_broker_url or settings.celery_result_backend
+    url = settings.redis_url.get_secret_value()
+    if not apart and url.startswith(PLAIN_SCHEMES) and settings.redis_tls == DEFAULT_TLS:
+        read = readers(settings)
+        assert len({*read.values()}) == 1, read
+
+
+#: Parts of a URL that somebody may write, of which each library makes something else.
+SCHEMES: Final = ("redis://", "rediss://", "REDIS://", "redis:", "redis+socket://", "unix://", "")
+LOGINS: Final = (
+    *("", f":{CANARY}@", f"user:{CANARY}@", f"{CANARY}@", "user:@", f":{CANARY}%2F%40@"),
+    *(f":{CANARY}{one}{CANARY}@" for one in "@/?#[]\\;:&+= %\n\t\u00e4'\"{}^|"),
+)
+HOSTS: Final = (
+    *("host", "host:6379", "Host_1:7", "127.0.0.1", "[::1]", "[::1]:7", "[fe80::1%25e]", "::1"),
+    *("", ":6379", "host:0", "host:99999", "host:x", "a,b", "h\u00f6st", "host."),
+)
+PATHS: Final = (
+    "",
+    "/",
+    "/0",
+    "/15",
+    "/0/",
+    "/0/1",
+    "//0",
+    "/cache",
+    "/%30",
+    "/-1",
+    "/\u0661",
+    "/0x",
+)
+OPTIONS: Final = (
+    *("", "?", "?db=2", "?socket_timeout=5", "?protocol=3", "?foo=bar", "?=", "?&", "#0"),
+    *("?ssl_cert_reqs=none", "?decode_responses=1", "?max_connections=x", "?host=other"),
+    *(f"?password={CANARY}", f"?username={CANARY}", f"?credential_provider={CANARY}"),
+    *("?retry_on_timeout=1&health_check_interval=2", "?client_name=a%20b", "?virtual_host=3"),
+    *("?transport=amqp", "?hostname=other", "?userid=other", "?port=1", "?visibility_timeout=1"),
+)
+
+
+def urls(count: int) -> Iterator[dict[str, str]]:
+    """URLs of such parts; most have one that is odd."""
+    chance = random.Random(SEED)
+    plain = ("redis://", f":{CANARY}@", "host:6379", "/0", "")
+    for _ in range(count):
+        parts = [
+            chance.choice(odd) if chance.random() < 0.4 else usual
+            for odd, usual in zip((SCHEMES, LOGINS, HOSTS, PATHS, OPTIONS), plain, strict=True)
+        ]
+        name = chance.choice(("REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"))
+        yield {name: "".join(parts)}
+
+
+def test_any_url_is_read_alike_or_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
+    run("URLs", urls(share(0.02)), attempt)
 
 
 def test_any_environment_is_settings_or_a_sentence(
