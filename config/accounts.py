@@ -19,14 +19,15 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from config.secret_settings import read_variable
-from config.secrets import Secret
+from config.secret_settings import read_variable, trimmed
+from config.secrets import Secret, fits_a_header
 
 #: The account whose key and secret are COMETCHAT_KEY and COMETCHAT_SECRET.
 DEFAULT: Final = "default"
 MAX_NAME: Final = 50  # characters
 MAX_TOLD: Final = 20  # problems in one message
 SECRETS: Final = ("key", "secret", "old_key", "old_secret")
+_UNFIT: Final = "must be printable ASCII, and not empty"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -39,7 +40,7 @@ class Credentials:
 
 
 class MissingVariable(ValueError):
-    """A variable that an account names is not set."""
+    """A variable that an account names is not set, or has what cannot be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Account:
                 value, problem = None, str(error)
             if value is None:
                 raise MissingVariable(f"{name}_env: {problem}")
+            if not fits_a_header(value):
+                raise MissingVariable(f"{name}_env: {variable} {_UNFIT}")
             found[name] = value
         newer = Credentials(found["key"], found["secret"])
         if "old_key" not in found:
@@ -125,7 +128,8 @@ def _account(name: str, entry: Any, rate: Any) -> tuple[Account, list[str]]:
         elif not all(isinstance(text, str | None) and text != "" for text in (value, variable)):
             problems.append(f"{one}: must be text, and not empty")
         elif value is not None:
-            given[one] = Secret(value)
+            given[one] = Secret(trimmed("COMETCHAT_ACCOUNTS", value))
+            problems += [] if fits_a_header(given[one]) else [f"{one}: {_UNFIT}"]
         elif variable is not None:
             named[one] = variable
         elif one in ("key", "secret"):

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from config.scrub import Scrubber
-from config.secret_settings import secrets_of
+from config.secret_settings import WHITE_SPACE, secrets_of, trimmed_variables
 from config.secrets import known_secrets
 from config.settings import Settings
 
@@ -131,3 +131,5 @@ def configure_logging(settings: Settings) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=True,
     )
+    for name in trimmed_variables():
+        logging.getLogger("settings").warning("%s: %s", name, WHITE_SPACE)

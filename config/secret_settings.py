@@ -1,7 +1,8 @@
 """Secrets among the settings: from a variable or the file that another one names, and all of them.
 
 Each setting X that holds a secret may be given as X_FILE instead, the path of a file with the
-value, as container platforms mount secrets. One line break at the file's end is dropped.
+value, as container platforms mount secrets. White space around a value is left out, with a warning
+unless it is the one line break at a file's end.
 """
 
 from __future__ import annotations
@@ -29,6 +30,29 @@ MAX_SHOWN: Final = 200  # characters of its path
 URLS: Final = ("redis_url", "celery_broker_url", "celery_result_backend")
 
 
+WHITE_SPACE: Final = (
+    "white space around its value is left out (a line break, perhaps): take it away where it is set"
+)
+#: Variables of which this process has left out white space.
+_trimmed: Final[dict[str, None]] = {}
+
+
+def trimmed(name: str, value: str) -> str:
+    """A variable's value without the white space around it, of which people are to be warned.
+
+    A secret of Kubernetes that was made with `echo` ends with a line break.
+    """
+    bare = value.strip()
+    if bare != value:
+        _trimmed[name] = None
+    return bare
+
+
+def trimmed_variables() -> tuple[str, ...]:
+    """The variables of which white space was left out until now."""
+    return tuple(_trimmed)
+
+
 class SecretFile(NamedTuple):
     """A secret that is in a file, and the variable that says so; perhaps given itself as well."""
 
@@ -51,7 +75,7 @@ class SecretFile(NamedTuple):
         if not problem and "\ufffd" in text:
             problem = "is no text in UTF-8"
         value = text.removesuffix("\n").removesuffix("\r")
-        if not problem and not value:
+        if not problem and not value.strip():
             problem = "is empty"
         if problem:
             raise ValueError(f"{self.variable}: the file {self.path[:MAX_SHOWN]!r} {problem}")
@@ -67,10 +91,11 @@ def read_variable(name: str) -> Secret | None:
 
     Raises `ValueError` as `SecretFile.read` does.
     """
-    value = os.environ.get(name)
+    value: str | None = os.environ.get(name)
     if path := os.environ.get(f"{name}_FILE"):
-        return SecretFile(f"{name}_FILE", path, given_too=bool(value)).read()
-    return Secret(value) if value else None
+        file = SecretFile(f"{name}_FILE", path, given_too=bool(value))
+        value = file.read().get_secret_value()
+    return Secret(value) if value and (value := trimmed(name, value)) else None
 
 
 class WithFiles(PydanticBaseSettingsSource):

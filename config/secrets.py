@@ -56,6 +56,12 @@ class Secret(SecretStr):
         raise TypeError("a secret is not pickled")
 
 
+def fits_a_header(secret: SecretStr) -> bool:
+    """Whether a secret can be sent in a header of HTTP as it is."""
+    text = secret.get_secret_value()
+    return bool(text) and text.isascii() and text.isprintable() and text == text.strip()
+
+
 class _Known:
     """A secret; its forms are made when they are needed for the first time."""
 
@@ -141,5 +147,5 @@ def secrets_of_others() -> Iterator[SecretStr]:
             yield from passwords_in(os.environ.get(variable, ""))
     for name in _WITH_LOGINS:
         for login in os.environ.get(name, "").split(","):
-            if password := login.partition(":")[2]:
+            if password := login.strip().partition(":")[2]:
                 yield SecretStr(password)

@@ -18,6 +18,7 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -26,20 +27,23 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from config.accounts import DEFAULT, Credentials, MissingVariable
 from config.redis_tls import RedisTls
 from config.redis_url import celery_backend, celery_broker
-from config.secret_settings import SecretFile, WithFiles
+from config.secret_settings import SecretFile, WithFiles, trimmed
 from config.values import (
     Accounts,
+    ApiSecret,
     BackendUrl,
     BaseUrl,
     BrokerUrl,
     CallsASecond,
+    CallSeconds,
     Domains,
-    OptionalSecret,
     PrivateKeys,
     PublicKeys,
     RedisUrl,
     Seconds,
+    SentryDsn,
     SharedKeys,
+    WholeSeconds,
     lower,
 )
 
@@ -75,6 +79,10 @@ class SettingsError(ValueError):
 _HALF = re.compile("[\ud800-\udfff]")
 
 
+def _is_empty(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
 class Settings(BaseSettings):
     """What the program is told. Times are seconds unless the name says otherwise."""
 
@@ -85,16 +93,18 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_unset(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if value != ""}
+        return {name: value for name, value in values.items() if not _is_empty(value)}
 
     @field_validator("*", mode="before")
     @classmethod
-    def _text_of(cls, value: object) -> object:
+    def _text_of(cls, value: object, info: ValidationInfo) -> object:
         """Of a file, if it is in one; bytes that are no UTF-8 get as far as this, in Python."""
         text = value.read().get_secret_value() if isinstance(value, SecretFile) else value
-        if isinstance(text, str) and _HALF.search(text):
+        if not isinstance(text, str):
+            return text
+        if _HALF.search(text):
             raise ValueError("is not UTF-8 text")
-        return text
+        return trimmed(str(info.field_name).upper(), text)
 
     @classmethod
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[Any, ...]:
@@ -113,16 +123,16 @@ class Settings(BaseSettings):
     enqueue_durability: Durability = "memory"
 
     # CometChat's Management API
-    cometchat_key: OptionalSecret = None
-    cometchat_secret: OptionalSecret = None
-    cometchat_old_key: OptionalSecret = None
-    cometchat_old_secret: OptionalSecret = None
+    cometchat_key: ApiSecret = None
+    cometchat_secret: ApiSecret = None
+    cometchat_old_key: ApiSecret = None
+    cometchat_old_secret: ApiSecret = None
     cometchat_accounts: Accounts = {}
     cometchat_base_url: BaseUrl = "https://apimgmt.cometchat.io"
-    cometchat_connect_timeout: Seconds = 5.0
-    cometchat_read_timeout: Seconds = 15.0
+    cometchat_connect_timeout: CallSeconds = 5.0
+    cometchat_read_timeout: CallSeconds = 15.0
     cometchat_rate_limit: CallsASecond = 0.0
-    cometchat_rate_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    cometchat_rate_share: Annotated[float, Field(ge=0.001, le=1)] = 1.0
     gate_probe_seconds: Seconds = 30.0
 
     # Webhooks
@@ -137,18 +147,18 @@ class Settings(BaseSettings):
     app_not_found_seconds: Seconds = 600.0
 
     # Keeping
-    result_ttl: PositiveInt = 604_800
-    failed_ttl: PositiveInt = 15_552_000
+    result_ttl: WholeSeconds = 604_800
+    failed_ttl: WholeSeconds = 15_552_000
     sealing_keys: SharedKeys = ()
     sealing_public_key: PublicKeys = ()
     sealing_private_keys: PrivateKeys = ()
 
     # The worker
     pipe_size: Annotated[int, Field(ge=1, le=100_000)] = 256
-    worker_shutdown_seconds: Seconds = 25.0
+    worker_shutdown_seconds: CallSeconds = 25.0
 
     # To be seen
-    sentry_dsn: OptionalSecret = None
+    sentry_dsn: SentryDsn = None
     sentry_environment: str = "production"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(lower)

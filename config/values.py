@@ -19,7 +19,7 @@ from config.redis_tls import refuse_tls_options
 from config.redis_url import PLAIN_SCHEMES, read_sentinels, read_server
 from config.redis_url import SCHEME as SENTINEL_SCHEME
 from config.sealing_keys import check_sealing_keys
-from config.secrets import Secret
+from config.secrets import Secret, fits_a_header
 
 #: The units of a rate.
 SECONDS_OF = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -31,6 +31,18 @@ _BASE_URL = re.compile(
 
 #: By which packages bring result backends of their own.
 _PLUGINS = "celery.result_backends"
+
+#: Where Sentry takes events; narrower than what its SDK takes.
+_DSN = re.compile(
+    r"https?://[\w.-]+(?::[\w.-]+)?@(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?(?:/[\w.~-]+)*/[0-9]+",
+    re.IGNORECASE | re.ASCII,
+)
+
+#: Seconds: longer than any wait that is meant, and what clocks, sockets and Redis can count.
+LONGEST_SECONDS = 315_360_000  # ten years
+LONGEST_CALL_SECONDS = 3_600
+#: Calls a second: one a day, and more than one Redis can count.
+SLOWEST_RATE, FASTEST_RATE = 1 / 86_400, 1_000_000
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -131,6 +143,21 @@ def _check_celery_url(url: str, module: str, kinds: str) -> None:
         raise ValueError("must begin with the name of a kind that Celery has, such as redis://")
 
 
+def _checked_api_secret(secret: SecretStr) -> SecretStr:
+    if not fits_a_header(secret):
+        raise ValueError("must be printable ASCII: it is sent in a header of HTTP")
+    return secret
+
+
+def _checked_dsn(dsn: SecretStr) -> SecretStr:
+    url = dsn.get_secret_value()
+    if not _DSN.fullmatch(url) or _split(url) is None:
+        raise ValueError(
+            "must be as Sentry shows it, https://<public key>@<host>/<number of the project>"
+        )
+    return dsn
+
+
 def _split_keys(value: object) -> object:
     """`SEALING_KEYS=new,old`: the first seals, all of them open."""
     if isinstance(value, str):
@@ -147,9 +174,10 @@ def _calls_a_second(value: object) -> object:
         calls = float(number)
     except ValueError:
         calls = 0.0
-    if not slash or unit not in SECONDS_OF or not 0 < calls < float("inf"):
+    rate = calls / SECONDS_OF[unit] if slash and unit in SECONDS_OF else 0.0
+    if not SLOWEST_RATE <= rate <= FASTEST_RATE:
         raise ValueError("must be calls per second, minute or hour, such as 500/m or 20/s")
-    return calls / SECONDS_OF[unit]
+    return rate
 
 
 def _accounts(value: object) -> object:
@@ -163,12 +191,15 @@ def lower(value: object) -> object:
 
 CallsASecond = Annotated[float, BeforeValidator(_calls_a_second)]
 Accounts = Annotated[Mapping[str, Account], NoDecode, BeforeValidator(_accounts)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+CallSeconds = Annotated[float, Field(gt=0, le=LONGEST_CALL_SECONDS, allow_inf_nan=False)]
+WholeSeconds = Annotated[int, Field(gt=0, le=LONGEST_SECONDS)]
 Domains = Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_domains)]
 BaseUrl = Annotated[str, AfterValidator(_checked_base_url)]
 OurSecret = Annotated[SecretStr, AfterValidator(Secret.of)]
 RedisUrl = Annotated[OurSecret, AfterValidator(_checked_redis_url)]
-OptionalSecret = OurSecret | None
+ApiSecret = Annotated[OurSecret, AfterValidator(_checked_api_secret)] | None
+SentryDsn = Annotated[OurSecret, AfterValidator(_checked_dsn)] | None
 BrokerUrl = Annotated[OurSecret, AfterValidator(_checked_broker_url)] | None
 BackendUrl = Annotated[OurSecret, AfterValidator(_checked_backend_url)] | None
 _Keys = Annotated[tuple[OurSecret, ...], NoDecode, BeforeValidator(_split_keys)]

@@ -14,7 +14,7 @@ from typing import Any, NotRequired, Protocol, TypedDict, TypeVar, Unpack
 from pydantic import SecretStr
 
 from config.accounts import Credentials
-from config.secrets import Secret
+from config.secrets import Secret, fits_a_header
 from tasks import answers
 from tasks.answer_texts import JobTexts, without_secrets
 from tasks.answers import Subject, WebhookFound, sentence
@@ -24,7 +24,7 @@ from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable, InvalidInp
 from tasks.no_answer import NoAnswer
 from tasks.transport import Transport
 from tasks.webhook import Webhook
-from tasks.wire import HEADERS, fits_a_header, json_of, path_of
+from tasks.wire import HEADERS, json_of, path_of
 
 Read = TypeVar("Read")
 

@@ -24,12 +24,6 @@ HEADERS = {
 }
 
 
-def fits_a_header(secret: SecretStr) -> bool:
-    """Whether the text can be sent in a header as it is."""
-    text = secret.get_secret_value()
-    return bool(text) and text.isascii() and text.isprintable() and text == text.strip()
-
-
 def path_of(subject: Subject) -> str:
     """The path of a call, percent-encoded. Raises `InvalidInput` for an id that fits in none."""
     # Whoever wrote them, no id leaves its segment.

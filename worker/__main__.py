@@ -14,7 +14,7 @@ from config.celery_class import refuse_other_sources
 from config.redis_tls import SCHEME as TLS
 from config.scrub import LONG
 from config.sealing_keys import new_pair, new_shared_key
-from config.secret_settings import too_short
+from config.secret_settings import WHITE_SPACE, too_short, trimmed_variables
 from config.settings import Durability, Settings, SettingsError, get_settings
 from config.values import is_loopback
 from tasks.clients import get_api
@@ -94,6 +94,8 @@ def findings() -> Iterator[Finding]:
         settings = get_settings()
     except SettingsError:  # which is told above
         return
+    for name in trimmed_variables():
+        yield Finding("warning", name, WHITE_SPACE)
     yield _sealing_finding(settings)
     for name in too_short(settings):
         words = f"has fewer than {LONG} characters: not taken out of the log wherever it stands"

@@ -5,8 +5,11 @@ Wrong settings end the process with one message before anything starts.
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from typing import Any, NoReturn
 
 import click
@@ -61,12 +64,35 @@ if "flower" in sys.argv:
     configure_logging(_settings)
 
 
+def _or_end(handler: Callable[..., None]) -> Callable[..., None]:
+    """Let whatever a handler raises end the start: Celery would go on without the rest of it, and
+    write a line that nobody sees, as there is no log yet.
+    """
+
+    @wraps(handler)
+    def handle(**options: Any) -> None:
+        try:
+            handler(**options)
+        except Exception as error:
+            print(
+                f"The start failed in {handler.__name__}: {type(error).__name__}", file=sys.stderr
+            )
+            with suppress(Exception):  # its words are searched for secrets by the log alone
+                configure_logging(_settings)
+                logging.getLogger(__name__).critical("The start failed", exc_info=True)
+            raise SystemExit(1) from None
+
+    return handle
+
+
 @signals.setup_logging.connect
+@_or_end
 def _on_setup_logging(**_: Any) -> None:
     configure_logging(_settings)
 
 
 @signals.celeryd_init.connect
+@_or_end
 def _on_worker_init(**_: Any) -> None:
     bound_arenas()
     try:
@@ -94,6 +120,7 @@ def _prepare_redis() -> None:
 
 
 @signals.celeryd_after_setup.connect
+@_or_end
 def _on_worker_setup(instance: Any, **_: Any) -> None:
     # What `--concurrency` says, so that the API client's pool is as large.
     app.conf.worker_concurrency = instance.concurrency

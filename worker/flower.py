@@ -180,7 +180,7 @@ def check(options: Any) -> bool:
     """Look who can reach Flower with these options; whether that is this machine alone, without a
     login. Raises `OpenToStrangers`.
     """
-    logins = [login for login in options.basic_auth or [] if login]
+    logins = [login.strip() for login in options.basic_auth or [] if login.strip()]
     # Flower takes an empty one for a login, which is that of whoever sends none.
     options.basic_auth = logins
     for login in logins:

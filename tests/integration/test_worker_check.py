@@ -39,8 +39,11 @@ def test_all_is_well(stack: Stack, sandbox: SandboxControl) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("COMETCHAT_KEY", "schlüssel", "API: The API's key must be printable ASCII"),
-        ("COMETCHAT_SECRET", "geheim\u200bnis", "API: The API's secret must be printable ASCII"),
+        ("COMETCHAT_KEY", "schlüssel", "settings: COMETCHAT_KEY: must be printable ASCII"),
+        ("COMETCHAT_SECRET", "geheim\u200bnis", "COMETCHAT_SECRET: must be printable ASCII"),
+        ("SENTRY_DSN", "geheimnis", "settings: SENTRY_DSN: must be as Sentry shows it"),
+        ("REDIS_URL", "redis://:geheim@host/0?foo=bar", "REDIS_URL: must have no options"),
+        ("CELERY_BROKER_READ_URL", NOWHERE, "settings: CELERY_BROKER_READ_URL: is read by"),
         ("COMETCHAT_SECRET", "wrong", "error   API: "),
         ("COMETCHAT_KEY", "", "COMETCHAT_KEY: is missing"),
         ("COMETCHAT_BASE_URL", "http://127.0.0.1:1", "error   API: "),
@@ -88,6 +91,13 @@ def test_a_secret_that_is_too_short_is_warned_of(stack: Stack, sandbox: SandboxC
     _, shown = check(stack, COMETCHAT_OLD_KEY="abcde", COMETCHAT_OLD_SECRET="long-enough")
     assert "warning COMETCHAT_OLD_KEY: has fewer than 6 characters" in shown
     assert "abcde" not in shown and shown.count("warning") == 1
+
+
+def test_white_space_that_is_left_out_is_warned_of(stack: Stack, sandbox: SandboxControl) -> None:
+    code, shown = check(stack, COMETCHAT_KEY=stack.env["COMETCHAT_KEY"] + "\n")
+    assert code == 0
+    assert "warning COMETCHAT_KEY: white space around its value" in shown
+    assert "answers and accepts the key" in shown
 
 
 def test_each_setting_that_is_none_is_a_finding(stack: Stack) -> None:

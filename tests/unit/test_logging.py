@@ -61,6 +61,13 @@ def test_not_at_a_terminal_each_event_is_a_line_of_json() -> None:
     assert line == {"event": "attempt", "level": "info", "job": "j1", "ms": 12, "note": "a\nb"}
 
 
+def test_white_space_around_a_setting_is_told_without_its_value() -> None:
+    [line] = lines_of("", COMETCHAT_KEY="hunter2\n", LOG_FORMAT="json")
+    assert line["level"] == "warning"
+    assert line["event"].startswith("COMETCHAT_KEY: white space around its value is left out")
+    assert "hunter2" not in str(line)
+
+
 def test_libraries_speak_in_the_same_form() -> None:
     [line] = lines_of('logging.getLogger("celery.worker").warning("%s of %d\\nlost", "one", 2)')
     assert (line["event"], line["level"]) == ("one of 2\nlost", "warning")
