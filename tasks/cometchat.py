@@ -44,11 +44,14 @@ class Options(TypedDict):
 class Guard(Protocol):
     """Who is asked before each call and told of each answer's headers."""
 
-    def before_call(self, *, changes: bool) -> float | None:
+    def before_call(self) -> float | None:
         """Wait until the call may be made, or raise what is to come through.
 
         Returns the seconds that the call may take, None if the timeouts alone bound it.
         """
+
+    def before_bytes(self) -> None:
+        """Runs right before the first byte of a call that changes something, or raises likewise."""
 
     def after_call(self, headers: Mapping[str, str]) -> None:
         """Note what an answer announced."""
@@ -195,8 +198,7 @@ class CometChat:
     ) -> Read:
         """Make one call and `read` its parsed answer; None from `read` means "not understood"."""
         for pair in self._pairs.in_order():
-            changes = method != "GET"
-            if self._guard and (left := self._guard.before_call(changes=changes)) is not None:
+            if self._guard is not None and (left := self._guard.before_call()) is not None:
                 options["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
             outcome = self._ask(pair, method, subject, read, fields, **options)
             if not (isinstance(outcome, ApiFailure) and refuses_credentials(outcome)):
@@ -224,12 +226,14 @@ class CometChat:
             headers["X-Webhook-Version"] = str(version)
         if fields is not None:
             headers["Content-Type"] = "application/json"
+        guard = None if method == "GET" else self._guard
         got = self._transport.send(
             method,
             path_of(subject),
             headers=headers,
             body=None if fields is None else json_of(fields),
             deadline_seconds=options.get("deadline_seconds"),
+            before_bytes=guard.before_bytes if guard else _nothing,
         )
         if isinstance(got, NoAnswer):
             return _unanswered(got, subject)
@@ -244,6 +248,10 @@ class CometChat:
         return answers.failure(
             got.status, got.headers, got.body, now=time.time(), subject=subject, secrets=secrets
         )
+
+
+def _nothing() -> None:
+    """Reading needs no fence."""
 
 
 def _one(answer: Any) -> WebhookFound | None:

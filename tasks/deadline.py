@@ -46,16 +46,20 @@ class Deadline:
             return None
         return expires_at - claimed_at - (time.monotonic() - self._since)
 
-    def before_call(self, *, changes: bool) -> float | None:
+    def before_call(self) -> float | None:
         """Wait for the call's turn; the seconds that it may take.
 
         Raises `Expired`, or what the gate raises.
         """
         self.check()
-        self._turn.before_call(changes=changes)
+        self._turn.before_call()
         left = self.check()
         self._has_called = True
         return left
+
+    def before_bytes(self) -> None:
+        """Pass the fence, behind which bytes go that change something."""
+        self._turn.before_bytes()
 
     def after_call(self, headers: Mapping[str, str]) -> None:
         """Pass on what an answer announced."""

@@ -20,6 +20,10 @@ class WebhookJobError(Exception):
     """The base of everything that this program raises on purpose."""
 
 
+class Interrupted(Exception):
+    """An attempt may not go on: its job waits, or is another attempt's. Not a failure."""
+
+
 class InvalidInput(WebhookJobError, ValueError):
     """A webhook, app id or option breaks a limit; the message names every bad field.
 

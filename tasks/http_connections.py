@@ -16,6 +16,7 @@ import io
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,6 +42,7 @@ class Call:
     until: float  # by the monotonic clock
     room: int  # bytes that may still be read
     sent: bool = False
+    before_bytes: Callable[[], None] = lambda: None  # what it raises ends the call
     may_keep: bool = True  # the connection, for the next call
     way: Way | None = None  # of the connection, if it was made for this call
 
@@ -179,7 +181,10 @@ class _CarefulConnection(HTTPConnection):
             raise NotHttp("the server spoke before it was asked")
         if early is not None:
             raise ConnectionAbortedError
-        current_call.get().sent = True
+        call = current_call.get()
+        call.before_bytes()
+        call.left()
+        call.sent = True
         super().send(b"".join(held))
 
     def send(self, data: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -16,6 +16,7 @@ from requests import Request, Response, Session
 from urllib3.exceptions import HTTPError
 
 from config.values import is_loopback
+from tasks.errors import Interrupted, WebhookJobError
 from tasks.http_connections import Call, CarefulAdapter, current_call
 from tasks.no_answer import NoAnswer, causes_of, no_answer
 
@@ -81,19 +82,24 @@ class Transport:
         headers: Mapping[str, str | SecretStr],
         body: SecretStr | None = None,
         deadline_seconds: float | None = None,
+        before_bytes: Callable[[], None] = lambda: None,
     ) -> Answer | NoAnswer:
         """Make one request; never repeated, never redirected.
 
         `path` begins with a slash and is percent-encoded. Secret headers and the body are
         uncovered for this call alone. The whole call takes no longer than `deadline_seconds`, nor
-        than the sum of the two timeouts.
+        than the sum of the two timeouts. `before_bytes` runs when there is a connection, right
+        before the first byte; what it raises of our own errors comes through, and nothing is sent.
         """
         bound = self._connect_timeout + self._read_timeout
         started = time.monotonic()
-        call = Call(started + min(bound, deadline_seconds or bound), self._room)
+        until = started + min(bound, deadline_seconds or bound)
+        call = Call(until, self._room, before_bytes=before_bytes)
         current_call.set(call)
         try:
             return self._exchange(method, path, headers, body, call)
+        except (Interrupted, WebhookJobError) as error:  # whose frames below hold the headers
+            raise error.with_traceback(None) from None
         except Exception as error:  # noqa: BLE001  whatever it is, its frames hold the headers
             causes = tuple(causes_of(error))
             for cause in causes:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from tasks.errors import AccountRejected, ApiFailure, RateLimited, WorkerCrashed
+from tasks.errors import AccountRejected, ApiFailure, Interrupted, RateLimited, WorkerCrashed
 from tasks.gate import HEARD, Told
 from tasks.jobs import LEASE_SECONDS, JobStore
 from tasks.rate_headers import Announced, announced
@@ -26,15 +26,15 @@ FRESH_SECONDS: Final = LEASE_SECONDS / 2
 PROOFS: Final = 3
 
 
-class Held(Exception):
-    """The gate lets no call through now. Not an error: the job waits, and has used up nothing."""
+class Held(Interrupted):
+    """The gate lets no call through now: the job waits, and has used up nothing."""
 
 
-class Superseded(Exception):
+class Superseded(Interrupted):
     """The attempt was held up so long that its job is another's by now, or has ended."""
 
 
-class Cancelled(Exception):
+class Cancelled(Interrupted):
     """A person cancelled the job before this attempt changed anything."""
 
 
@@ -65,17 +65,30 @@ class Turn:
         self._answered = 0
         self._announced: Announced | None = None
 
-    def before_call(self, *, changes: bool) -> None:
-        """Wait for the turn of a call, and pass the fence if it `changes` something.
+    def before_call(self) -> None:
+        """Wait for the turn of a call.
 
         Raises `Held`, `Superseded`, `Cancelled`, `StoreUnavailable`.
         """
         wait, self._next = self._next, None
         self._leaving.wait(self._ask() if wait is None else wait)
-        if changes:
-            self._pass_fence()
-            self.may_have_changed = True
         self._called_at = time.monotonic()
+
+    def before_bytes(self) -> None:
+        """Pass the fence: the next bytes change something.
+
+        Raises `Superseded`, `Cancelled`, `StoreUnavailable`.
+        """
+        for _ in range(PROOFS):
+            if self._leaving.is_set():
+                break
+            if clock() - self._held_at < FRESH_SECONDS:
+                self.may_have_changed = True
+                return
+            asked_at = clock()
+            _stop(self._store.holds(self._job, obeys=not self.may_have_changed))
+            self._held_at = asked_at
+        raise Superseded
 
     def _ask(self) -> float:
         asked_at, obeys = clock(), not self.may_have_changed
@@ -85,17 +98,6 @@ class Turn:
             raise Held
         self._held_at = asked_at
         return wait
-
-    def _pass_fence(self) -> None:
-        for _ in range(PROOFS):
-            if self._leaving.is_set():
-                break
-            if clock() - self._held_at < FRESH_SECONDS:
-                return
-            asked_at = clock()
-            _stop(self._store.holds(self._job, obeys=not self.may_have_changed))
-            self._held_at = asked_at
-        raise Superseded
 
     def after_call(self, headers: Mapping[str, str]) -> None:
         """Note that there was an answer, and what it announced."""

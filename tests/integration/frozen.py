@@ -39,7 +39,9 @@ class Api:
 
     def _call(self, name: str, changes: bool) -> Api:
         api: Api = self.of  # type: ignore[attr-defined]
-        self.guard.before_call(changes=changes)
+        self.guard.before_call()
+        if changes:
+            self.guard.before_bytes()
         if pause := api.pauses.pop(f"before {name}", None):
             pause()
         api.calls.append(name)

@@ -89,6 +89,9 @@ class Free:
     def before_call(self) -> None:
         pass
 
+    def before_bytes(self) -> None:
+        pass
+
     def after_call(self, _: object) -> None:
         pass
 

@@ -18,7 +18,7 @@ ORDERS = Webhook(id="orders", name="Orders", webhook_url="https://shop.example.c
 def test_the_gate_is_out_of_a_worker_in_every_second_period(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for method in ("before_call", "after_call", "told"):
+    for method in ("before_call", "before_bytes", "after_call", "told"):
         monkeypatch.setattr(Turn, method, getattr(Turn, method))  # as it was, afterwards
     monkeypatch.setattr(Steps, "run", Steps.run)
     switched.switch()
@@ -28,7 +28,8 @@ def test_the_gate_is_out_of_a_worker_in_every_second_period(
         record = store.claim(job.id, worker="w", token="t")
         assert record is not None
         turn = Turn(store, record, clock(), threading.Event())
-        turn.before_call(changes=True)
+        turn.before_call()
+        turn.before_bytes()
         turn.after_call({})
         assert store.finish(record, "SUCCESS", told=turn.told())
         assert job.refresh().state == "SUCCESS"

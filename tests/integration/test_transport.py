@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import traceback
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 from requests.adapters import HTTPAdapter
 
-from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable
+from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable, StoreUnavailable
+from tasks.turn import Superseded
 from tests.addresses import Addresses, black_hole, unused_port
 from tests.integration.servers import (
     CREATED,
@@ -293,3 +295,37 @@ def test_no_bug_below_shows_a_header(stage: Stage, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(HTTPAdapter, "send", send)
     failure = failure_of(stage.api("https://api.example"))
     assert type(failure) is AccountRejected and "RuntimeError" in str(failure)
+
+
+class Fence:
+    """A guard that stops an attempt right before its bytes."""
+
+    def __init__(self, stop: Exception) -> None:
+        self.stop = stop
+
+    def before_call(self) -> None:
+        pass
+
+    def before_bytes(self) -> None:
+        raise self.stop
+
+    def after_call(self, headers: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("stop", [Superseded(), StoreUnavailable("Redis is away")], ids=repr)
+def test_an_attempt_that_lost_its_job_while_it_connected_sends_nothing(
+    stage: Stage, stop: Exception
+) -> None:
+    server = stage.answering(200, {"data": CREATED})
+    api = stage.api(server.url)
+    fenced = api.guarded(Fence(stop))
+
+    with pytest.raises(type(stop)) as stopped:
+        create(fenced)
+
+    frames = traceback.walk_tb(stopped.tb)
+    assert not any(KEY in repr(frame.f_locals) for frame, _ in frames)
+    assert fenced.list_webhooks("app", version=2) == [CREATED]  # reading needs no fence
+    assert create(api) == CREATED
+    assert [request.method for request in server.requests] == ["GET", "POST"]

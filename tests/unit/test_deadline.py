@@ -30,9 +30,12 @@ class FakeTurn:
         self.asked = 0
         self.passed = lambda seconds: None
 
-    def before_call(self, *, changes: bool) -> None:
+    def before_call(self) -> None:
         self.asked += 1
         self.passed(self.seconds)
+
+    def before_bytes(self) -> None:
+        pass
 
     def after_call(self, headers: object) -> None:
         pass
@@ -50,11 +53,11 @@ def way(left: float | None, turn: FakeTurn | None = None, **fields: object) -> D
 
 def test_a_job_without_an_end_has_as_long_as_the_timeouts_allow() -> None:
     assert way(None).left() is None
-    assert way(None).before_call(changes=True) is None
+    assert way(None).before_call() is None
 
 
 def test_a_call_has_what_is_left() -> None:
-    left = way(20.0).before_call(changes=True)
+    left = way(20.0).before_call()
     assert left is not None
     assert 19.0 < left <= 20.0
 
@@ -64,7 +67,7 @@ def test_no_call_begins_without_time(left: float) -> None:
     turn = FakeTurn()
     deadline = way(left, turn)
     with pytest.raises(Expired, match="'orders' of app 'shop' was wanted until "):
-        deadline.before_call(changes=True)
+        deadline.before_call()
     assert turn.asked == 0
     assert deadline.told(Expired("over")) == Told()  # the gate has nothing to learn from it
 
@@ -74,18 +77,18 @@ def test_the_wait_for_the_turn_takes_its_part(monkeypatch: pytest.MonkeyPatch) -
     deadline = way(20.0, turn)
     began = time.monotonic()
     turn.passed = lambda seconds: monkeypatch.setattr(time, "monotonic", lambda: began + seconds)
-    left = deadline.before_call(changes=True)
+    left = deadline.before_call()
     assert left is not None
     assert 14.9 < left <= 15.1
 
     turn.seconds = 20.0
     with pytest.raises(Expired):
-        deadline.before_call(changes=True)
+        deadline.before_call()
 
 
 def test_the_gate_hears_of_the_calls_that_were_made() -> None:
     deadline = way(20.0)
-    deadline.before_call(changes=True)
+    deadline.before_call()
     assert deadline.told(Expired("over")) == OK
     assert way(20.0).told(ApiUnavailable("away")) == OK
 

@@ -50,9 +50,15 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> Any:
     return begun
 
 
+def change(attempt: Turn) -> None:
+    """A call that changes something."""
+    attempt.before_call()
+    attempt.before_bytes()
+
+
 def test_a_fresh_claim_is_proof_enough(begin: Any) -> None:
     store = Store(holds="lost")
-    begin(store).before_call(changes=True)
+    change(begin(store))
     assert store.asked == []
 
 
@@ -63,18 +69,18 @@ def test_an_old_claim_is_looked_up(begin: Any, answer: str, stops: Any) -> None:
     store = Store(holds=answer)
     attempt = begin(store, ago=FRESH_SECONDS)
     if stops is None:
-        attempt.before_call(changes=True)
+        change(attempt)
         assert attempt.may_have_changed
     else:
         with pytest.raises(stops):
-            attempt.before_call(changes=True)
+            change(attempt)
         assert not attempt.may_have_changed
     assert store.asked == [("holds", True)]
 
 
 def test_an_old_claim_may_read(begin: Any) -> None:
     store = Store(holds="lost")
-    begin(store, ago=FRESH_SECONDS).before_call(changes=False)
+    begin(store, ago=FRESH_SECONDS).before_call()
     assert store.asked == []
 
 
@@ -88,10 +94,10 @@ def test_a_further_call_asks_with_its_turn(
 ) -> None:
     store = Store()
     attempt = begin(store)
-    attempt.before_call(changes=False)
+    attempt.before_call()
     store.answers["ask"] = answer
     with pytest.raises(stops):
-        attempt.before_call(changes=changes)
+        change(attempt) if changes else attempt.before_call()
 
 
 def test_every_change_is_behind_the_fence_and_only_the_first_obeys_a_cancellation(
@@ -100,7 +106,7 @@ def test_every_change_is_behind_the_fence_and_only_the_first_obeys_a_cancellatio
     store = Store()
     attempt = begin(store)
     for _ in range(3):
-        attempt.before_call(changes=True)
+        change(attempt)
     assert store.asked == [("ask", False), ("ask", False)]
 
 
@@ -108,19 +114,19 @@ def test_a_gate_that_took_its_time_to_answer_is_no_proof(begin: Any) -> None:
     """As without Redis for 8 s: the answer is of an instant at which the lease was another's."""
     store = Store(holds="lost", seconds=8.0)
     attempt = begin(store)
-    attempt.before_call(changes=False)
+    attempt.before_call()
     with pytest.raises(Superseded):
-        attempt.before_call(changes=True)
+        change(attempt)
     assert store.asked == [("ask", True), ("holds", True)]
 
 
 def test_a_fence_that_is_always_too_late_lets_nothing_through(begin: Any) -> None:
     store = Store(seconds=8.0)
     with pytest.raises(Superseded):
-        begin(store, ago=8.0).before_call(changes=True)
+        change(begin(store, ago=8.0))
     assert len(store.asked) == PROOFS
 
 
 def test_a_process_that_leaves_changes_nothing(begin: Any) -> None:
     with pytest.raises(Superseded):
-        begin(Store(), leaving=True).before_call(changes=True)
+        change(begin(Store(), leaving=True))

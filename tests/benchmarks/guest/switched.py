@@ -58,5 +58,10 @@ def switch() -> None:
         return _run(without if is_out() else self, client, name, args)
 
     Steps.run = run_either  # type: ignore[method-assign]
-    for name, instead in {"before_call": None, "after_call": None, "told": Told()}.items():
+    for name, instead in {
+        "before_call": None,
+        "before_bytes": None,
+        "after_call": None,
+        "told": Told(),
+    }.items():
         setattr(Turn, name, _unless_out(getattr(Turn, name), instead))
