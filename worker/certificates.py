@@ -13,6 +13,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 _DAY = datetime.timedelta(days=1)
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
     """A certificate authority of its own, in `file`; what it signs is good for a day."""
@@ -52,7 +64,17 @@ class Authority:
             .not_valid_before(made)
             .not_valid_after(made + _DAY)
             .add_extension(x509.BasicConstraints(is_authority, path_length=None), critical=True)
+            # From Python 3.13 on, certificates without these are refused.
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
         )
+        if is_authority:
+            builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
         if general is not None:
             builder = builder.add_extension(x509.SubjectAlternativeName([general]), critical=False)
         return builder.sign(self._key, hashes.SHA256())
