@@ -234,3 +234,30 @@ def test_informational_answers_have_no_more_time_than_the_call(
     told = transports(server.url).send("GET", "/", headers={}, deadline_seconds=0.3)
     assert isinstance(told, NoAnswer) and told.sent and "no time was left" in told.reason
     assert time.monotonic() - began < 1.5
+
+
+def test_a_tunnel_is_kept_and_its_proxy_may_give_interim_answers(
+    stage: Stage,
+    transports: Callable[[str], Transport],
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def api(peer: Peer) -> None:
+        while request := peer.request():
+            peer.sock.sendall(EARLY + answer(request.path.encode()))
+
+    def tunnel(peer: Peer) -> None:
+        while peer.file.readline() != b"\r\n":
+            pass
+        peer.sock.sendall(EARLY + b"HTTP/1.1 200 Connected\r\n\r\n")
+        over_tls(certificate, api)(peer)
+
+    proxy = stage.raw(tunnel)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("https_proxy", proxy.url)
+    monkeypatch.setattr("tasks.transport.is_loopback", lambda _: False)
+    transport = transports("https://127.0.0.1:9")
+    for path in ("/first", "/second", "/third"):
+        told = transport.send("POST", path, headers={}, body=SecretStr("{}"))
+        assert isinstance(told, Answer) and told.body == path.encode(), told
+    assert proxy.connections == 1
