@@ -13,6 +13,7 @@ from tasks.job import Job
 from tasks.outcome import retold, tell_outcome
 from tasks.record import JobRecord
 from tasks.selection import ALL, Selection
+from tasks.states import NONE
 from tasks.store import get_store
 from tasks.verbs import VERBS
 
@@ -105,7 +106,7 @@ def forget_job(job_id: str) -> None:
     job = store.get(job_id)
     if not store.forget([job_id]):
         raise StepRefused(f"Job {job_id} is {job.state}; cancel it before it can be forgotten.")
-    retold([job_id], "PENDING")
+    retold(store, [job_id], NONE)
 
 
 def list_jobs(

@@ -34,7 +34,7 @@ from tasks.errors import (
 )
 from tasks.gate import Told
 from tasks.jobs import JobStore
-from tasks.outcome import error_of, tell_closed, tell_outcome, tell_retry
+from tasks.outcome import error_of, tell_closed, tell_now, tell_outcome, tell_retry
 from tasks.passwords import texts_of
 from tasks.progress import Progress
 from tasks.record import JobRecord
@@ -249,6 +249,8 @@ def put_back(
     log.info("attempt", **log_fields(job, entry))
     if followed.state == "REVOKED":
         tell_outcome(store, ended(job, "REVOKED", entry))
+    else:
+        tell_now(store, job.id)  # it may have been told as STARTED
     return Ignore()
 
 

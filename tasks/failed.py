@@ -12,10 +12,9 @@ from typing import Any, Final, Literal
 from tasks.errors import InvalidInput
 from tasks.job import Job
 from tasks.jobs import STEP_LIMIT, JobStore
-from tasks.outcome import retold, tell_outcome
+from tasks.outcome import retold
 from tasks.record import JobRecord
 from tasks.selection import ALL, Selection
-from tasks.states import ENDED
 from tasks.store import get_store
 
 #: So many jobs are shown by name before they are taken up again.
@@ -125,11 +124,7 @@ def take_up(
     states = store.retry(job_ids, how=how, due=due, spacing=spacing)
     waits: Literal["PENDING", "RETRY"] = "RETRY" if how == "once" else "PENDING"
     taken = [one for one, state in zip(job_ids, states, strict=True) if state == waits]
-    retold(taken, waits)
-    # A worker may have run one already, and told its outcome in vain.
-    for job in store.get_many(taken):
-        if job.state in ENDED:
-            tell_outcome(store, job)
+    retold(store, taken, waits)
     return states
 
 

@@ -18,8 +18,9 @@ Keys, all under `webhooks:`
     index       zset    id -> time of enqueueing: every job, pruned when its record is gone
     expiring    zset    id -> time from which nobody needs it, or later once it was published to be
                         told so: the unfinished jobs with `expires_at`
-    untold      zset    id -> time at which its outcome, if its worker has not told it to the
-                        result backend and Sentry by then, is told by another
+    untold      zset    id -> time at which the result backend (and Sentry, of a failure) is told of
+                        it by any worker, if that was not done by then: jobs that have ended, wait
+                        again without a report, or have no record any more
     round:<name> string ends by itself: a round of this name began less than its time ago
     ready:<account>:<priority>         zset  id -> its number: in which order those go that are due
     ready:<account>:<priority>:numbers hash  what the numbers are made from; gone with the last one
@@ -43,9 +44,10 @@ claim), `attempts` (used up), `holds` (waits in a row for the account), `unknown
 call may have had its effect), `cancelled` ('1': asked for during a call), `worker` and `token`
 (of the latest claim), `created_at`, `due_at`, `first_attempt_at`, `started_at`, `ended_at` (unix
 seconds), `result`, `error` (JSON), `history` (a line of JSON per attempt, the latest 20),
-`alerted` (the failure that Sentry was told last), `refused_at` (when the API refused it last as it
-would refuse its account), `closed_before` (seconds for which the account's gate had been closed at
-the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
+`alerted` (the failure that Sentry was told last), `alerting` (until when somebody is telling it
+the next), `refused_at` (when the API refused it last as it would refuse its account),
+`closed_before` (seconds for which the account's gate had been closed at the first attempt);
+`priority`, `group`, `on_existing`, `triggers` (JSON),
 `action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/more.py`;
 `after` and `next` (ids: the jobs of the same webhook around this one) and `chain` (the id of its
 create job), see `lua/chain.lua`. A job whose `after` is unfinished waits, and is looked at once a
@@ -80,6 +82,8 @@ PREFIX: Final = "webhooks:"
 LEASE_SECONDS: Final = 6.0
 #: An attempt that runs for so long is told to the result backend as STARTED.
 SLOW_SECONDS: Final = 1.0
+#: Who is telling Sentry of a failure has done so within this, or is dead.
+ALERT_SECONDS: Final = 60.0
 #: A hint that nobody claimed for so long and that is not in the queue any more is lost.
 HINT_SECONDS: Final = 5.0
 #: What no dispatcher sees to for so long, and a little while more, has none.
@@ -395,13 +399,26 @@ class JobStore:
         none_waits = float(next_due) < 0
         return Due(list(zip(ids, attempts, strict=True)), None if none_waits else float(next_due))
 
-    def take_untold(self) -> list[JobRecord]:
-        """Jobs whose outcome is overdue to be told; they are the caller's for some seconds."""
-        return self.get_many(self._step("take_untold", STEP_LIMIT))
+    def take_untold(self) -> list[str]:
+        """Of which jobs the result backend is overdue to be told, `STEP_LIMIT` at most.
 
-    def told(self, job_ids: Sequence[str], *, alerted: str | None = None) -> None:
-        """These jobs' outcomes were told; `alerted` is the failure that Sentry heard of."""
-        self._step("told", alerted or "", *job_ids)
+        They are the caller's for some seconds. Some may have no record any more.
+        """
+        return list(self._step("take_untold", STEP_LIMIT))
+
+    def told(
+        self, job_ids: Sequence[str], state: str, *, alerted: str | None = None
+    ) -> Sequence[str]:
+        """The result backend was told that these jobs are in this state; those that are not.
+
+        `state` is NONE for jobs without a record, `alerted` the failure that Sentry heard of.
+        """
+        return list(self._step("told", state, alerted or "", *job_ids))
+
+    def may_alert(self, record: JobRecord) -> Literal["yes", "another does", "done"]:
+        """Whether the caller is to tell Sentry of this job's failure, for `ALERT_SECONDS`."""
+        answer = self._step("alert", record.id, record.failure, ALERT_SECONDS)
+        return {1: "yes", 0: "another does"}.get(int(answer), "done")  # type: ignore[return-value]
 
     def begin_round(self, name: str, seconds: float) -> bool:
         """Begin a round of what is done now and then, unless one began within so many seconds."""

@@ -1,7 +1,8 @@
 """What became of a job, told to those who wait for it: Celery's result backend, and Sentry.
 
-`finish` notes in the record's own step that the outcome is still to be told; a worker that dies
-in between leaves that note, and another worker's dispatcher tells it.
+The step that ends a job, takes it up again, forgets it or gives up its attempt notes that this is
+to be told. Who tells it takes the note away, if the job is still as it was told. A note that stays
+is seen to by a dispatcher.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tasks.jobs import JobStore
 from tasks.record import JobRecord
 from tasks.signals import account_rejected, job_failed
 from tasks.slots import RESULTS, Slots
-from tasks.states import ENDED
+from tasks.states import ENDED, NONE
 from tasks.trouble import Trouble
 
 log = logging.getLogger("tasks")
@@ -31,6 +32,8 @@ P = ParamSpec("P")
 #: Successes that were told and are to be noted, by the dispatcher or when there are so many.
 _successes: deque[str] = deque()
 NOTE_AT = 100
+#: A job that becomes something else each time that it is told is left to a dispatcher.
+TRIES: Final = 3
 
 
 #: Seconds to wait for a connection to the result backend: what is not told is told later.
@@ -61,11 +64,6 @@ def _connect_anew() -> None:
     """After a fail-over, a connection to Redis may lead to a server that is a replica now."""
     with suppress(Exception):  # other result backends have no such pool
         app.backend.client.connection_pool.disconnect(inuse_connections=False)
-
-
-def _store(job_id: str, value: object, state: str) -> None:
-    with _slots.one(WAIT_SECONDS):
-        app.backend.store_result(job_id, value, state)
 
 
 def error_of(failure: errors.ApiFailure) -> dict[str, Any]:
@@ -127,30 +125,69 @@ def tell_alarms(store: JobStore, accounts: Sequence[str]) -> None:
 @_if_reachable
 def tell_retry(store: JobStore, job: JobRecord, failure: Exception) -> None:
     """Let the result backend say RETRY; who has ended the job meanwhile has the last word."""
-    _store(job.id, failure, "RETRY")
-    now = store.get(job.id)
-    if now.state in ENDED:
-        tell_outcome(store, now)
+    _say(job.id, "RETRY", failure)
+    if store.get(job.id).state in ENDED:
+        _tell(store, job.id)
 
 
 @_if_reachable
 def tell_outcome(store: JobStore, job: JobRecord) -> None:
     """Store an ended job's result, report its failure once, and note that both was done."""
-    alerted = None
     if job.state == "SUCCESS":
-        _store(job.id, job.result, "SUCCESS")
+        _say(job.id, "SUCCESS", job.result)
         _successes.append(job.id)
         if len(_successes) >= NOTE_AT:
             note_successes(store)
         return
-    if job.state == "REVOKED":
-        _store(job.id, TaskRevokedError("cancelled"), "REVOKED")
-    elif job.state == "FAILURE":
-        _store(job.id, exception_of(job), "FAILURE")
-        if job.failure != job.alerted:
+    _say(job.id, job.state, _info_of(job))
+    alerted = None
+    if job.state == "FAILURE" and job.failure != job.alerted:
+        who = store.may_alert(job)
+        if who == "another does":
+            return  # who takes the note away, or it is told again
+        if who == "yes":
             job_failed.send(sender=None, job=job)
             alerted = job.failure
-    store.told([job.id], alerted=alerted)
+    if store.told([job.id], job.state, alerted=alerted):
+        _tell(store, job.id)
+
+
+@_if_reachable
+def tell_now(store: JobStore, job_id: str) -> None:
+    """Tell of a job, or of what has no record any more, as it is now."""
+    _tell(store, job_id)
+
+
+def _tell(store: JobStore, job_id: str) -> None:
+    state = None
+    for _ in range(TRIES):
+        try:
+            job = store.get(job_id)
+        except errors.JobNotFound:
+            job = None
+        if job is not None and job.state in ENDED:
+            tell_outcome(store, job)
+            return
+        state = job.state if job else NONE
+        _say(job_id, state, _info_of(job) if job else None)
+        if not store.told([job_id], state):
+            return
+
+
+def _info_of(job: JobRecord) -> object:
+    if job.state == "REVOKED":
+        return TaskRevokedError("cancelled")
+    return exception_of(job) if job.state == "FAILURE" or job.error else None
+
+
+def _say(job_id: str, state: str, info: object) -> None:
+    """Let the result backend say this, whatever it says now."""
+    with _slots.one(WAIT_SECONDS):
+        if state != "SUCCESS":
+            # Celery keeps a SUCCESS, which may be of a job that was forgotten, and enqueued anew.
+            app.backend.forget(job_id)
+        if state not in (NONE, "PENDING"):
+            app.backend.store_result(job_id, info, state)
 
 
 def note_successes(store: JobStore) -> None:
@@ -161,7 +198,7 @@ def note_successes(store: JobStore) -> None:
         while True:
             ids.append(_successes.popleft())
     if ids:
-        store.told(ids)
+        store.told(ids, "SUCCESS")
 
 
 @_if_reachable
@@ -170,20 +207,21 @@ def tell_slow(store: JobStore, job_id: str) -> None:
 
     One that reports in this very moment has the last word.
     """
-    _store(job_id, None, "STARTED")
-    job = store.get(job_id)
-    if job.state == "RETRY":
-        tell_retry(store, job, exception_of(job))
-    elif job.state in ENDED:
-        tell_outcome(store, job)
+    _say(job_id, "STARTED", None)
+    if store.get(job_id).state != "STARTED":
+        _tell(store, job_id)
 
 
 @_if_reachable
-def retold(job_ids: Sequence[str], state: Literal["PENDING", "RETRY"]) -> None:
-    """Correct the result backend about jobs that are to be taken up again."""
+def retold(store: JobStore, job_ids: Sequence[str], state: Literal["", "PENDING", "RETRY"]) -> None:
+    """Correct the result backend about jobs that are taken up again, or forgotten ("").
+
+    A worker may have run one already, and told its outcome in vain: then it is told again, but to
+    no Sentry, which that worker tells.
+    """
     for job_id in job_ids:
-        if state == "PENDING":
-            with _slots.one(WAIT_SECONDS):
-                app.backend.forget(job_id)
-        else:
-            _store(job_id, None, state)
+        _say(job_id, state, None)
+    for job_id in store.told(job_ids, state):
+        with suppress(errors.JobNotFound):
+            job = store.get(job_id)
+            _say(job_id, job.state, job.result if job.state == "SUCCESS" else _info_of(job))

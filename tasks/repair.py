@@ -39,7 +39,6 @@ KINDS: Final = {
         "has ended ({}), the result backend does not know, and no worker seems to run",
         "leaves that to a worker: start one, which tells it",
     ),
-    "told too early": ("is to be told as ended, but is {}", "takes that note away"),
     "expires": ("would expire although it is {}", "keeps its record"),
     "never expires": ("has ended ({}), and its record would stay for ever", "lets it expire"),
     "not indexed": ("is missing in the index, so that `list` does not show it", "adds it"),

@@ -50,8 +50,9 @@ STEPS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "retry fresh": _table({"FAILURE": "PENDING", "REVOKED": "PENDING"}),
     "retry last": _table({"FAILURE": "PENDING", "REVOKED": "PENDING"}),
     "retry once": _table({"FAILURE": "RETRY"}),
-    # Telling an outcome leaves the job as it is.
-    "take_untold": _table({state: state for state in ENDED}),
+    # Telling what became of a job leaves it as it is.
+    "take_untold": _table({state: state for state in STATES}),
+    "alert": _table({state: state for state in STATES}),
     "told": _table({state: state for state in STATES}),
     # A record is deleted: by a person, or past FAILED_TTL; Redis itself lets the others expire.
     "forget": _table(dict.fromkeys(ENDED, NONE)),

@@ -24,8 +24,8 @@ from celery import bootsteps, signals
 from config.settings import get_settings
 from tasks.create_webhook import leaving
 from tasks.errors import StoreUnavailable
-from tasks.jobs import LEASE_SECONDS, JobStore
-from tasks.outcome import note_successes, tell_alarms, tell_outcome, tell_slow
+from tasks.jobs import LEASE_SECONDS, STEP_LIMIT, JobStore
+from tasks.outcome import note_successes, tell_alarms, tell_now, tell_slow
 from tasks.pipe import messages_in_queue, publish
 from tasks.store import get_store
 from worker.celery_internals import received_ids
@@ -108,7 +108,7 @@ class Pipe(WatchedLoop):
 
 
 class Telling(WatchedLoop):
-    """Tells what nobody has told: the outcomes that dead workers left, and who takes long."""
+    """Tells what nobody has told: what became of dead workers' jobs, and who takes long."""
 
     def __init__(self, leases: Leases) -> None:
         # A result backend takes its time to find out that it is away, and nobody waits for it.
@@ -127,10 +127,12 @@ class Telling(WatchedLoop):
         if time.monotonic() >= self._tell_at and still_mine():
             tell_alarms(store, store.accounts)
             untold = store.take_untold()
-            self._tell_at = time.monotonic() + TELL_SECONDS
-            for job in untold:
+            # If there may be more, they are not to wait.
+            pause = TELL_SECONDS if len(untold) < STEP_LIMIT else 0.0
+            self._tell_at = time.monotonic() + pause
+            for job_id in untold:
                 if still_mine():
-                    tell_outcome(store, job)
+                    tell_now(store, job_id)
         return IDLE_SECONDS
 
 

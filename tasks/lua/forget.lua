@@ -7,9 +7,11 @@ for _, id in ipairs(ARGV) do
     local first = redis.pcall('HGET', record(id), 'chain') -- it may be no hash
     redis.call('DEL', record(id), sealed_key(id))
     forget_chain(id, type(first) == 'string' and first or id, state and FORGOTTEN or 0)
-    for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, UNTOLD, EXPIRING}) do
+    for _, place in ipairs({WAITING, PUBLISHED, RUNNING, FAILED, INDEX, EXPIRING}) do
       redis.call('ZREM', place, id)
     end
+    -- Else a job that is enqueued anew would have the result of this one.
+    if state then redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id) end
     gone = gone + 1
   end
 end

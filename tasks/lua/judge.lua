@@ -36,9 +36,9 @@ local function judge_entries(id, scores)
     local score = scores[name]
     if score then
       first = first or name
-      -- Ids of expired records stay in the index until the daily `prune`.
-      local natural = name == 'index' and score + lifetime <= now
-      if not natural and (name ~= 'untold' or score < overdue) then
+      -- Ids of expired records stay in the index until the daily `prune`; workers see to what is untold.
+      local natural = name == 'untold' or name == 'index' and score + lifetime <= now
+      if not natural then
         ghosts[#ghosts + 1] = name
       end
     end
@@ -133,10 +133,7 @@ local function judge_keeping(id, fields, scores)
   elseif fields.mark and not (may_expire or has_password) then
     found(id, 'password lost', fields.state, false)
   end
-  if scores.untold and not ended then
-    found(id, 'told too early', fields.state, mend)
-    if mend then redis.call('ZREM', UNTOLD, id) end
-  elseif scores.untold and scores.untold < overdue and string.find(unattended, 'untold', 1, true) then
+  if ended and scores.untold and scores.untold < overdue and string.find(unattended, 'untold', 1, true) then
     found(id, 'untold', fields.state, false)
   end
 end

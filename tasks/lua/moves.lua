@@ -69,6 +69,7 @@ local function give_up_attempt(id, outcome, words, delay, lifetime)
     settle(id, 'REVOKED', lifetime)
   else
     redis.call('HSET', record(id), 'state', 'RETRY')
+    redis.call('ZADD', UNTOLD, stamp(now), id) -- it may have been told as STARTED, and nobody reports
     wait_until(id, now + delay)
     if delay == 0 then put_first(id) end
   end

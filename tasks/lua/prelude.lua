@@ -10,7 +10,7 @@ local CHAINED = 2
 local HISTORY_LIMIT = 20
 -- Unix seconds from which on no calendar goes.
 local LATEST = 253402300800
--- Seconds after which an outcome that its worker did not tell is told by another.
+-- Seconds after which what the result backend was not told by whoever should is told by another.
 local TELL_AFTER = 15
 
 local function record(id) return KEYS[1] .. 'job:' .. id end

@@ -14,11 +14,11 @@ for i = 4, #ARGV do
   if was[4] and redis.call('EXISTS', sealed_key(id)) == 0 then takes = false end
   if takes and (ARGV[1] == 'last' or not is_followed(id)) then
     redis.call('ZREM', FAILED, id)
-    redis.call('ZREM', UNTOLD, id)
+    redis.call('ZADD', UNTOLD, stamp(now + TELL_AFTER), id)
     redis.call('PERSIST', key)
     redis.call('HDEL', key, 'ended_at', 'cancelled')
     if ARGV[1] ~= 'once' then
-      redis.call('HDEL', key, 'error', 'first_attempt_at', 'holds', 'alerted', 'refused_at')
+      redis.call('HDEL', key, 'error', 'first_attempt_at', 'holds', 'alerted', 'alerting', 'refused_at')
       redis.call('HSET', key, 'attempts', '0')
       state = 'PENDING'
     else

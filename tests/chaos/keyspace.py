@@ -21,7 +21,9 @@ from tasks.states import ENDED, NONE, PLACES, UNFINISHED
 WHERE = ("waiting", "published", "running", "failed")
 SETS = (*WHERE, "index", "untold")
 #: The fields that hold instants.
-TIMES = ("created_at", "due_at", "first_attempt_at", "started_at", "ended_at", "kept_until")
+TIMES = ("created_at", "due_at", "first_attempt_at", "started_at", "ended_at")
+#: And those of chains and of failures that are told.
+OTHER_TIMES = ("kept_until", "alerting")
 HISTORY_LIMIT = 20
 
 _DUMP = """
@@ -101,7 +103,7 @@ def read(client: redis.Redis) -> Keyspace:
     jobs: dict[str, dict[str, Any]] = {}
     for job, flat in dict(found["records"]).items():
         fields: dict[str, Any] = dict(zip(flat[::2], flat[1::2], strict=True))
-        for name in TIMES:
+        for name in (*TIMES, *OTHER_TIMES):
             if name in fields:
                 fields[name] = float(fields[name])
         if "history" in fields:
@@ -123,7 +125,7 @@ def read(client: redis.Redis) -> Keyspace:
 
 def forward(client: redis.Redis, seconds: int) -> None:
     """Let so many seconds go by for all that is stored."""
-    client.eval(_FORWARD, 1, PREFIX, seconds, *TIMES)
+    client.eval(_FORWARD, 1, PREFIX, seconds, *TIMES, *OTHER_TIMES)
 
 
 def broken_promises(keyspace: Keyspace, *, pipe_size: int, result_ttl: int) -> list[str]:

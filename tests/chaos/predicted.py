@@ -7,10 +7,13 @@ from typing import Any
 
 from tasks.jobs import SLOW_SECONDS
 from tasks.states import NONE
-from tests.chaos.keyspace import SETS, TIMES, WHERE, Keyspace
+from tests.chaos.keyspace import OTHER_TIMES, SETS, TIMES, WHERE, Keyspace
 
 #: Redis keeps milliseconds.
 ROUNDED = 0.003
+
+#: What begins to count at its very instant.
+AT_ONCE = ("waiting", "published", "running", "untold", "expires", "alerting")
 
 Held = dict[str, Any]
 
@@ -74,7 +77,7 @@ class Predicted:
     def ends(self) -> list[float]:
         """Every instant at which some step begins to answer something else."""
         after = {
-            **dict.fromkeys(("waiting", "published", "running", "untold", "expires"), 0.0),
+            **dict.fromkeys(AT_ONCE, 0.0),
             "failed": self.failed_ttl,
             "index": self.result_ttl,
             "started_at": SLOW_SECONDS,
@@ -89,7 +92,7 @@ class Predicted:
     def forward(self, seconds: float) -> None:
         """So many seconds go by."""
         for job, held in list(self.jobs.items()):
-            for name in (*TIMES, *SETS, "expires"):
+            for name in (*TIMES, *OTHER_TIMES, *SETS, "expires"):
                 if name in held:
                     held[name] -= seconds
             if held.get("expires", self.now + 1) <= self.now:

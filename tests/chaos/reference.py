@@ -10,7 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from tasks.jobs import EXISTS, HINT_SECONDS, LEASE_SECONDS, PUBLISHED, SLOW_SECONDS, WAITING
+from tasks.jobs import (
+    ALERT_SECONDS,
+    EXISTS,
+    HINT_SECONDS,
+    LEASE_SECONDS,
+    PUBLISHED,
+    SLOW_SECONDS,
+    WAITING,
+)
 from tasks.record import JobRecord, NewJob
 from tasks.states import ENDED, NONE, PLACES, STEPS
 from tests.chaos.keyspace import HISTORY_LIMIT, WHERE
@@ -160,6 +168,8 @@ class Reference(Predicted):
     def _give_up(self, step: str, job: str, outcome: str, delay: float) -> None:
         """What goes back without a delay has waited its time: it is before all that wait."""
         held = self._end_or_wait(step, job, delay)
+        if WAITING in held:
+            held["untold"] = Now(0)
         if WAITING in held and not delay:
             held[WAITING] = _ahead(held["created_at"])
         held["unknown"] = "1"
@@ -229,9 +239,10 @@ class Reference(Predicted):
                 continue
             [to] = STEPS[f"retry {how}"][self.state(job)]
             held = self._wait(f"retry {how}", job, to, delay + number * spacing)
-            _drop(held, "untold", "expires", "ended_at", "cancelled")
+            _drop(held, "expires", "ended_at", "cancelled")
+            held["untold"] = Now(TELL_SECONDS)
             if how == "fresh":
-                _drop(held, "error", "first_attempt_at", "holds", "alerted")
+                _drop(held, "error", "first_attempt_at", "holds", "alerted", "alerting")
                 held["attempts"] = "0"
         return [self.state(job) for job in jobs]
 
@@ -239,7 +250,11 @@ class Reference(Predicted):
         """How many of these have no record any more."""
         gone = [job for job in jobs if self.may(step, job) or self.state(job) == NONE]
         for job in gone:
-            self.jobs.pop(job, None)
+            was = self.jobs.pop(job, {})
+            if "state" in was:
+                self.jobs[job] = {"untold": Now(TELL_SECONDS)}
+            elif "untold" in was:
+                self.jobs[job] = {"untold": was["untold"]}
         return len(gone)
 
     def prune(self) -> int:
@@ -249,21 +264,35 @@ class Reference(Predicted):
         return gone + self.forget(left)
 
     def take_untold(self) -> list[str]:
-        """Whose outcome to tell."""
+        """Of whom to tell."""
         due = self.due("untold")[: self.limit]
         for job in due:
             self.jobs[job]["untold"] = Now(TELL_SECONDS)
-            if self.state(job) == NONE:  # its record has expired
-                _drop(self.jobs[job], "untold")
-        return [job for job in due if self.state(job) != NONE]
+        return due
 
-    def told(self, jobs: Iterable[str], alerted: str | None) -> None:
-        """Nothing is left to tell of these."""
+    def may_alert(self, job: str, failure: str) -> str:
+        """Who tells Sentry of it."""
+        held = self.jobs.get(job, {})
+        if self.state(job) == NONE or held.get("alerted") == failure:
+            return "done"
+        if held.get("alerting", self.now) > self.now:
+            return "another does"
+        held["alerting"] = Now(ALERT_SECONDS)
+        return "yes"
+
+    def told(self, jobs: Iterable[str], state: str, alerted: str | None) -> list[str]:
+        """Nothing is left to tell of those in this state; the others are to be told again."""
+        others = []
         for job in jobs:
-            held = self.jobs.get(job, {})
-            _drop(held, "untold")
             if alerted and self.state(job) != NONE:
-                held["alerted"] = alerted
+                self.jobs[job]["alerted"] = alerted
+                _drop(self.jobs[job], "alerting")
+            if self.state(job) == state:
+                _drop(self.jobs.get(job, {}), "untold")
+            else:
+                self.jobs.setdefault(job, {})["untold"] = Now(0)
+                others.append(job)
+        return others
 
 
 def _ahead(since: float) -> float:

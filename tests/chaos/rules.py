@@ -14,7 +14,7 @@ from hypothesis.stateful import initialize, rule
 from tasks import jobs
 from tasks.errors import JobNotFound
 from tasks.record import NewJob
-from tasks.states import ENDED, NONE
+from tasks.states import NONE, STATES
 from tests.chaos.machine import FAILED_TTL, Machine
 from tests.chaos.predicted import ROUNDED
 from tests.chaos.reference import Claim
@@ -196,15 +196,33 @@ class JobMachine(Machine):
     def take_untold(self, client: int) -> None:
         self.step = "take_untold"
         want = self.reference.take_untold()
-        self.agree([record.id for record in self.stores[client].take_untold()], want)
+        self.agree(self.stores[client].take_untold(), want)
 
-    @rule(client=clients, some=some_ids, alerted=st.one_of(st.none(), errors))
-    def told(self, client: int, some: list[str], alerted: str | None) -> None:
+    @rule(client=clients, job=ids, alerted=st.one_of(st.none(), errors))
+    def told(self, client: int, job: str, alerted: str | None) -> None:
+        """It was told what it is."""
+        self.tell(client, [job], self.reference.state(job), alerted)
+
+    @rule(client=clients, some=some_ids, state=st.sampled_from([NONE, *sorted(STATES)]))
+    def told_late(self, client: int, some: list[str], state: str) -> None:
+        """Some were, and others are something else by now."""
+        self.tell(client, some, state, None)
+
+    def tell(self, client: int, some: list[str], state: str, alerted: str | None) -> None:
         self.step = "told"
-        ended = [job for job in some if self.reference.state(job) in {*ENDED, NONE}]
-        self.reference.told(ended, alerted)
-        self.stores[client].told(ended, alerted=alerted)
-        self.told_of.update(ended)
+        want = self.reference.told(some, state, alerted)
+        self.agree(self.stores[client].told(some, state, alerted=alerted), want)
+        self.told_of.update(job for job in some if job not in want)
+
+    @rule(client=clients, job=ids)
+    def alert(self, client: int, job: str) -> None:
+        self.step = "alert"
+        try:
+            record = self.stores[client].get(job)
+        except JobNotFound:
+            return
+        want = self.reference.may_alert(job, record.failure)
+        self.agree(self.stores[client].may_alert(record), want)
 
     # People and beat.
 

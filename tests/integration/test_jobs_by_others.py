@@ -157,8 +157,9 @@ class TestPeople:
         store.finish(record, "FAILURE", error=ERROR)
         assert store.take_untold() == []
         expire(client, "untold", record.id)
-        assert [job.id for job in store.take_untold()] == [record.id]
+        assert store.take_untold() == [record.id]
         assert store.take_untold() == []  # somebody has it
-        store.told([record.id], alerted="ApiUnavailable:")
+        assert store.told([record.id], "SUCCESS") == [record.id]
+        assert store.told([record.id], "FAILURE", alerted="ApiUnavailable:") == []
         assert client.zcard("webhooks:untold") == 0
         assert store.get(record.id).alerted == store.get(record.id).failure == "ApiUnavailable:"

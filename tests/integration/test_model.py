@@ -26,6 +26,9 @@ from tests.integration.situations import (
 #: The seed of the walk in `make test`; `make chaos` takes others.
 SEED, STEPS_OF_THE_WALK = 1, 1_500
 
+#: What is known of the job to whoever tells of it.
+RECORD = NEW.record(0.0, JOB)
+
 #: How each step is taken, with all that differs in what it may do.
 TAKEN: dict[str, list[Act]] = {
     "add": [Bench.add, lambda b: b.add(later=60)],
@@ -40,7 +43,8 @@ TAKEN: dict[str, list[Act]] = {
     "retry last": [lambda b: b.store.retry([JOB], how="last")],
     "retry once": [lambda b: b.store.retry([JOB], how="once")],
     "take_untold": [lambda b: b.store.take_untold()],
-    "told": [lambda b: b.store.told([JOB], alerted="ApiUnavailable:")],
+    "alert": [lambda b: b.store.may_alert(RECORD)],
+    "told": [lambda b: b.store.told([JOB], b.read().state(JOB), alerted="ApiUnavailable:")],
     "forget": [lambda b: b.store.forget([JOB])],
     "prune": [
         lambda b: b.store.prune(failed_ttl=FAILED_TTL),
@@ -145,14 +149,12 @@ class TestRareMoments:
             ("waiting", lambda b: b.store.claim(JOB, worker="w", token="t")),
             ("published", lambda b: b.store.claim(JOB, worker="w", token="t")),
             ("running", lambda b: b.store.take_due(queued=0).hints),
-            ("untold", lambda b: b.store.take_untold()),
-            ("untold", lambda b: b.store.told([JOB], alerted="ApiUnavailable:")),
+            ("untold", lambda b: b.store.told([JOB], NONE, alerted="ApiUnavailable:")),
         ],
         ids=[
             "due, claimed",
             "hinted, claimed",
             "running, taken up",
-            "untold, taken",
             "untold, told",
         ],
     )

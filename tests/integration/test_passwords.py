@@ -187,7 +187,7 @@ class TestErased:
     ) -> None:
         job = enqueue_webhook("shop", orders())
         end(store, job, "SUCCESS")
-        store.told([job.id])
+        store.told([job.id], "SUCCESS")
         for name in (job.id, "nobody"):
             client.set(f"webhooks:sealed:{name}", "x")
         kinds = {(one.job_id, one.kind) for one in find_problems(repair=True)}
