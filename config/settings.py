@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.accounts import DEFAULT, Credentials, MissingVariable
+from config.dotenv_file import DotEnv, DotEnvUnusable
 from config.redis_tls import RedisTls
 from config.redis_url import celery_backend, celery_broker
 from config.secret_settings import SecretFile, WithFiles, trimmed
@@ -86,8 +87,9 @@ def _is_empty(value: object) -> bool:
 class Settings(BaseSettings):
     """What the program is told. Times are seconds unless the name says otherwise."""
 
+    #: No `env_file`: what a file holds that is no good is told in words (`config/dotenv_file.py`).
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=(), extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     @model_validator(mode="before")
@@ -109,7 +111,9 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[Any, ...]:
         """The environment before the file, as ever; each with the secrets in files it names."""
-        files = (WithFiles(sources[name]) for name in ("env_settings", "dotenv_settings"))
+        asked = sources["dotenv_settings"].env_file  # None where a caller wants no file
+        dotenv = DotEnv(cls, None if asked is None else Path(asked or ".env"))
+        files = map(WithFiles, (sources["env_settings"], dotenv))
         return (sources["init_settings"], *files)
 
     # Redis
@@ -248,6 +252,8 @@ def load_settings(**overrides: Any) -> Settings:
         problems = settings.redis_tls.problems(*(url.get_secret_value() for url in urls if url))
         if not problems:
             return settings
+    except DotEnvUnusable as error:
+        problems = error.problems
     except ValidationError as error:
         problems = [
             (".".join(map(str, one["loc"][:1])).upper(), one["msg"].removeprefix("Value error, "))

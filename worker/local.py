@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 STARTED = time.monotonic()
 
@@ -82,6 +83,7 @@ def running(*sandbox_options: str) -> Iterator[dict[str, str]]:
     # A terminal that closes and an operator's TERM end it as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    from config.settings import SettingsError
     from worker.stack import HOST, Stack, StackError, free_port
 
     console = Console(stderr=True)
@@ -107,8 +109,8 @@ def running(*sandbox_options: str) -> Iterator[dict[str, str]]:
     except KeyboardInterrupt:
         console.print("\nended")
         sys.exit(130)
-    except StackError as error:
-        console.print(f"[red]{error}")
+    except (StackError, SettingsError) as error:
+        console.print(Text(str(error), style="red"))
         sys.exit(1)
 
 

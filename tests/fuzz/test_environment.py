@@ -68,6 +68,39 @@ def cases(count: int) -> Iterator[dict[str, str]]:
         }
 
 
+#: In which a file may be, with and without the mark that it begins with.
+ENCODINGS: Final = (
+    *("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252"),
+    *("cp037", "shift_jis", "utf-7"),
+)
+#: How a value may stand in it.
+WRITTEN: Final = ("{}", "'{}'", '"{}"', " {} # so it is", "a${{HOME}}{}", "${{{}", "'{}", "für {}")
+
+
+def files(count: int) -> Iterator[bytes]:
+    """A `.env` of a few lines, in any encoding; some are spoiled."""
+    chance = random.Random(SEED)
+    names = sorted({*(name.upper() for name in Settings.model_fields), *GOOD, "OTHER"})
+
+    def whole() -> bytes:
+        lines = []
+        for name in chance.sample(names, chance.choice((1, 2, 5))):
+            value = chance.choice(GOOD.get(name, OTHERS))
+            lines.append(f"{name}={chance.choice(WRITTEN).format(value)}")
+        text = chance.choice(("\n", "\r\n", "\r")).join(lines)
+        return text.encode(chance.choice(ENCODINGS), errors="replace")
+
+    good = [whole() for _ in range(100)]
+    spoiled = mutations(good, SEED, count)
+    for number in range(count):
+        yield next(spoiled) if number % 2 else whole()
+
+
+def attempt_file(data: bytes) -> None:
+    Path(".env").write_bytes(data)
+    attempt({})
+
+
 def attempt(variables: dict[str, str]) -> None:
     """Read them, and make of them what the program makes."""
     os.environ.update(variables)
@@ -149,22 +182,25 @@ def urls(count: int) -> Iterator[dict[str, str]]:
         yield {name: "".join(parts)}
 
 
-def test_any_url_is_read_alike_or_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(f"{name}_FILE", raising=False)
+def test_any_url_is_read_alike_or_refused() -> None:
     run("URLs", urls(share(0.02)), attempt)
 
 
-def test_any_environment_is_settings_or_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but those of a case."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text(CANARY)
     (tmp_path / "accounts.json").write_text('{"eu": {"key": "k", "secret": "s"}}')
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
-    all_cases: Any = cases(share(0.05))
+
+
+def test_any_environment_is_settings_or_a_sentence() -> None:
+    all_cases: Any = cases(share(0.035))
     run("environment", all_cases, attempt)
+
+
+def test_any_file_is_settings_or_a_sentence() -> None:
+    run("environment (.env)", files(share(0.015)), attempt_file)
