@@ -106,7 +106,7 @@ def set_triggers(
         app_id: the CometChat app that has it.
         webhook_id: its id.
         triggers: names as in `Webhook`, in any order; without any it delivers nothing.
-        allow_unknown_triggers: take triggers that CometChat's documentation does not name.
+        allow_unknown_triggers: take triggers whose names this version does not know.
         **options: those of `enqueue_webhook` that are in `Options`.
 
     What is returned and what is raised are those of `update_webhook`. The result has all `triggers`

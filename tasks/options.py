@@ -142,7 +142,7 @@ def filter_options(command: Any) -> Any:
 unknown_triggers_option = click.option(
     "--allow-unknown-triggers",
     is_flag=True,
-    help="Take triggers that CometChat's documentation does not name.",
+    help="Take triggers whose names this version does not know.",
 )
 
 

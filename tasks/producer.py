@@ -83,7 +83,7 @@ def enqueue_webhook(
             the same name and URL it is a success, else `WebhookConflict`. "update": what differs
             is sent to it. "fail": it is a `WebhookConflict`, unless an earlier call of this job may
             have made it and it has the same name and URL.
-        allow_unknown_triggers: take triggers that CometChat's documentation does not name.
+        allow_unknown_triggers: take triggers whose names this version does not know.
         account: whose key and secret to use.
         durability: what to wait for: "memory" (Redis has it), "fsync" (its append-only file
             on disk too) or "replicas" (one replica too); by default ENQUEUE_DURABILITY.

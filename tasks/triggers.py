@@ -112,7 +112,7 @@ def _is_name(value: Any) -> bool:
 
 
 class TriggerCheck(NamedTuple):
-    """Looks whether CometChat documents the triggers of a webhook.
+    """Looks whether the triggers of a webhook are among the names that this program knows.
 
     Args:
         webhook_version: 2, or None for legacy webhooks, which have triggers of their own.
@@ -138,7 +138,7 @@ class TriggerCheck(NamedTuple):
         if self.allow_unknown or not guesses:
             return
         kind = "legacy webhooks" if self.webhook_version is None else "webhooks of version 2"
-        told = f"CometChat documents no such trigger for {kind}: "
+        told = f"not among the names that this version knows for {kind}: "
         ways = "; allow_unknown_triggers (--allow-unknown-triggers) lets it through"
         by_name = ", ".join(f"{name!r}{guess}" for (_, name), guess in guesses.items())
         by_number = ", ".join(f"number {at}{guess}" for (at, _), guess in guesses.items())

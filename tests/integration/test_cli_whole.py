@@ -127,7 +127,7 @@ class TestImport:
         path = self.file(tmp_path, good, bad)
         said = run("import", path)
         assert said.code == 2
-        assert "line 2: triggers: CometChat documents no such trigger for webhooks of" in said.err
+        assert "line 2: triggers: not among the names that this version knows for" in said.err
         assert "number 2 (did you mean 'message_sent'?), number 3;" in said.err
         assert "Hunter2" not in said.err
         assert list(store.walk()) == []

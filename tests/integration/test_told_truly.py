@@ -175,7 +175,7 @@ class TestSlow:
                 assert told(job) == "STARTED"
                 get_store().gate.pause("default", reason="maintenance")
 
-        monkeypatch.setattr("tasks.gate.Turn.after_call", paused)
+        monkeypatch.setattr("tasks.turn.Turn.after_call", paused)
         attempt(job)
         assert told(job) == job.refresh().state == "RETRY"
 
