@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypedDict, cast, get_type_hints
 
@@ -15,16 +14,15 @@ from config.scrub import REDACTED, Scrubber, Unsearchable, forms_of
 from config.secrets import known_secrets
 from tasks.error_codes import class_of_code, class_of_status
 from tasks.errors import (
-    AccountRejected,
     ApiFailure,
     ApiUnavailable,
-    AppNotFound,
     PlanLimit,
     RateLimited,
-    WebhookNotFound,
     WebhookRejected,
 )
 from tasks.retry_after import retry_after
+from tasks.subject import Subject, sentence
+from tasks.web_page import title_of
 
 MAX_API_MESSAGE = 500  # characters
 #: Characters in which secrets of other calls are looked for: more than are shown, by more than any
@@ -61,20 +59,6 @@ class WebhookFound(TypedDict, total=False):
 
 _FOUND = get_type_hints(WebhookFound)
 _INSTANTS: Final = ("createdAt", "updatedAt")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a call is about; `webhook_id` is None for all of an app's webhooks."""
-
-    app_id: str
-    webhook_id: str | None = None
-    creating: bool = False
-    below: str = ""  # of the webhook's path, such as /triggers
-
-    def __str__(self) -> str:
-        webhook = "the webhooks" if self.webhook_id is None else f"webhook {self.webhook_id!r}"
-        return f"{webhook} of app {self.app_id!r}"
 
 
 def parse(body: bytes) -> Any:
@@ -198,7 +182,7 @@ def failure(
     error = error if isinstance(error, dict) else {}
     code = error.get("code")
     code = redact(code, secrets) if isinstance(code, str) and _CODE.fullmatch(code) else None
-    api_message = _api_message(error, secrets) or None
+    api_message = _api_message(error, secrets) or _page(body or b"", secrets) or None
     kind = class_of_code(status, code) or class_of_status(status, code, body)
     if kind is WebhookRejected and subject.creating and api_message and _is_full(api_message):
         kind = PlanLimit
@@ -237,6 +221,16 @@ def _api_message(error: Mapping[str, Any], secrets: Iterable[SecretStr]) -> str:
         text += f" ({'; '.join(told)})"
     elif isinstance(details, str):
         text += f" ({details})"
+    return _shown(text, secrets)
+
+
+def _page(body: bytes, secrets: Iterable[SecretStr]) -> str:
+    """What a web page in the place of an answer calls itself."""
+    title = _shown(title_of(body), secrets)
+    return f"the web page {title!r}" if title else ""
+
+
+def _shown(text: str, secrets: Iterable[SecretStr]) -> str:
     text = _CONTROL.sub(" ", redact(text, secrets)).strip()
     return text if len(text) <= MAX_API_MESSAGE else text[: MAX_API_MESSAGE - 3] + "..."
 
@@ -244,52 +238,3 @@ def _api_message(error: Mapping[str, Any], secrets: Iterable[SecretStr]) -> str:
 def _listed(problem: Any) -> str:
     texts = problem if isinstance(problem, list) else [problem]
     return " ".join(text for text in texts if isinstance(text, str))
-
-
-_SENTENCES: dict[type[ApiFailure], str] = {
-    ApiUnavailable: "CometChat is unavailable for {subject}: {told}",
-    RateLimited: "CometChat's rate limit was reached at {subject}: {told}",
-    AccountRejected: "CometChat refused this account's call for {subject}: {told} {to_do}",
-    AppNotFound: "CometChat has no app {subject.app_id!r}, wanted for {subject}: {told}",
-    WebhookNotFound: "CometChat has no {subject}: {told}",
-    WebhookRejected: "CometChat refused {subject}: {told}",
-    PlanLimit: "CometChat's plan does not allow {what}{subject}: {told} {to_do}",
-}
-_TO_DO: dict[type[ApiFailure], str] = {
-    AccountRejected: (
-        "Check COMETCHAT_KEY and COMETCHAT_SECRET, and that COMETCHAT_BASE_URL is right."
-    ),
-    PlanLimit: (
-        "Raise or renew the plan, or delete a webhook of the app (25 are the most that CometChat "
-        "documents), then retry the job."
-    ),
-}
-_TO_DO_OF_CODE: dict[str | None, str] = {
-    "ERR_SUBSCRIPTION_EXPIRED": (
-        "Renew the subscription at CometChat: the jobs of this account wait until then."
-    ),
-    "ERR_INVALID_API_VERSION": (
-        "Check that COMETCHAT_BASE_URL is right, without a version, and which webhook_version "
-        "the jobs ask for."
-    ),
-}
-_TO_DO_OF_TRIGGERS: dict[type[ApiFailure], str] = {
-    PlanLimit: (
-        "Raise the plan, then retry the job, or forget it and ask for triggers that the plan has."
-    )
-}
-
-
-def sentence(
-    kind: type[ApiFailure], subject: Subject, told: str, *, code: str | None = None
-) -> str:
-    """What a person is told of a failure of this kind; `told` says what happened."""
-    told = told if told.endswith((".", ".)")) else told + "."
-    of_triggers = bool(subject.below)
-    to_do = (
-        _TO_DO_OF_CODE.get(code)
-        or (_TO_DO_OF_TRIGGERS.get(kind) if of_triggers else None)
-        or _TO_DO.get(kind, "")
-    )
-    what = "these triggers of " if of_triggers else ""
-    return _SENTENCES[kind].format(subject=subject, told=told, to_do=to_do, what=what)

@@ -17,11 +17,12 @@ from config.accounts import Credentials
 from config.secrets import Secret, fits_a_header
 from tasks import answers
 from tasks.answer_texts import JobTexts, without_secrets
-from tasks.answers import Subject, WebhookFound, sentence
+from tasks.answers import WebhookFound
 from tasks.credentials import Pairs
 from tasks.error_codes import refuses_credentials
 from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable, InvalidInput
 from tasks.no_answer import NoAnswer
+from tasks.subject import Subject, sentence
 from tasks.transport import Transport
 from tasks.webhook import Webhook
 from tasks.wire import HEADERS, json_of, path_of

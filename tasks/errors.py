@@ -154,6 +154,18 @@ class RateLimited(ApiFailure):
     account_wide = True
 
 
+#: CometChat, error codes: of these no other app of the account is free.
+SURE_CODES = frozenset(
+    {
+        "AUTH_ERR_INVALID_SECRET_KEY",
+        "AUTH_ERR_EMPTY_AUTH_HEADER",
+        "AUTH_ERR_EMPTY_APIKEY",
+        "AUTH_ERR_APIKEY_NOT_FOUND",
+        "ERR_SUBSCRIPTION_EXPIRED",
+    }
+)
+
+
 class AccountRejected(ApiFailure):
     """Credentials, certificate, host or redirect refused, or the account's subscription expired:
     no job of this account can succeed.
@@ -165,9 +177,9 @@ class AccountRejected(ApiFailure):
     account_wide = True
 
     @property
-    def is_about_credentials(self) -> bool:
-        """Whether it is about key, secret or certificate for sure, not about one app."""
-        return self.status in (None, 401)
+    def is_sure(self) -> bool:
+        """Whether it is the account's for sure: its key, secret, certificate or subscription."""
+        return self.status in (None, 401) or self.code in SURE_CODES
 
 
 class CallRefused(ApiFailure):

@@ -110,7 +110,7 @@ class Turn:
             return Told()  # no call was made, or nobody knows what became of it
         kind = next((k for k in HEARD if isinstance(failure, k)), None)
         what = "ok" if kind is None else HEARD[kind]
-        if isinstance(failure, AccountRejected) and failure.is_about_credentials:
+        if isinstance(failure, AccountRejected) and failure.is_sure:
             what = "rejected"
         wait = failure.retry_after if isinstance(failure, RateLimited) else None
         ago = time.monotonic() - self._called_at

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from config import __version__
 from config.secrets import Secret
-from tasks.answers import Subject
 from tasks.fields import check_app_id, check_webhook_id
+from tasks.subject import Subject
 
 #: One page holds them all: an app has at most 25 webhooks (CometChat, webhooks overview), and
 #: 1000 is the largest page (CometChat, list webhooks).

@@ -20,12 +20,12 @@ from pydantic import SecretStr
 
 from config.accounts import Credentials
 from tasks import answers
-from tasks.answers import Subject
 from tasks.cometchat import CometChat
 from tasks.errors import ApiFailure
 from tasks.existing import changes_for
 from tasks.rate_headers import announced
 from tasks.retry_after import MAX_WAIT
+from tasks.subject import Subject
 from tasks.webhook import Webhook
 from tests.fuzz.harness import SEED, explore, run, share, watched
 from tests.fuzz.mutation import mutations

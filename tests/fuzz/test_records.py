@@ -19,7 +19,6 @@ from structlog.testing import capture_logs
 
 from tasks.__main__ import main
 from tasks.admission import check_record
-from tasks.answers import Subject
 from tasks.create_webhook import create_webhook, get_policy, refuse_if_workers_die
 from tasks.display import job_page, job_table
 from tasks.errors import ApiUnavailable, RecordRefused, RecordUnreadable, WorkerCrashed
@@ -29,6 +28,7 @@ from tasks.record import JobRecord
 from tasks.repair import find_problems
 from tasks.signals import bug_found
 from tasks.store import get_store
+from tasks.subject import Subject
 from tasks.wire import path_of
 from tests.conftest import FAST, use_environment
 from tests.fuzz.harness import SEED, run, share, watched

@@ -151,6 +151,7 @@ def test_one_refused_app_holds_up_no_other_and_ends(start: Start, sentry: Sentry
         assert job.state == "FAILURE"
         assert (job.error or {})["class"] == "CallRefused"
         assert "key and secret are right" in str(job.error)
+        assert "the web page '" in str(job.error)
         assert "COMETCHAT_KEY" not in str(job.error)
     assert not [
         e

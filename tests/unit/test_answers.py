@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import answers
-from tasks.answers import Subject, failure, parse, retry_after
+from tasks.answers import failure, parse, retry_after
 from tasks.errors import (
     AccountRejected,
     ApiFailure,
@@ -22,6 +22,7 @@ from tasks.errors import (
 )
 from tasks.rate_headers import announced
 from tasks.retry_after import MAX_WAIT
+from tasks.subject import Subject
 
 ORDERS = {
     "id": "orders",
@@ -302,3 +303,21 @@ def test_any_answer_is_read_or_a_failure(status: int, answer: Any) -> None:
 def test_any_header_is_seconds_or_nothing(value: str) -> None:
     seconds = retry_after({"Retry-After": value, "X-RateLimit-Reset": value}, now=NOW, reset=True)
     assert seconds is None or 0 <= seconds <= MAX_WAIT
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<html><TITLE>Access &amp; denied</TITLE>", "the web page 'Access & denied'"),
+        (b"<title lang='en'>\nJust a\nmoment...\n</title>", "the web page 'Just a moment...'"),
+        (b"<title></title>", None),
+        (b"<title>never ends", None),
+        (b"\xff\xfe<title>\xe9</title>", "the web page '\ufffd'"),
+    ],
+    ids=["escaped", "line breaks", "empty", "cut", "no text"],
+)
+def test_a_web_page_in_the_place_of_an_answer_is_named(body: bytes, words: str | None) -> None:
+    failure = failed(403, body=body)
+    assert type(failure) is AccountRejected
+    assert failure.api_message == words
+    assert (words or "403.") in str(failure)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.answers import Subject, failure
+from tasks.answers import failure
 from tasks.error_codes import refuses_credentials
 from tasks.errors import AccountRejected, ApiFailure, PlanLimit
+from tasks.subject import Subject
 
 CREATING = Subject("acme", "orders", creating=True)
 

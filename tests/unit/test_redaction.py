@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from config.secrets import known_secrets
-from tasks.answers import Subject, failure, redact
+from tasks.answers import failure, redact
 from tasks.errors import ApiFailure
+from tasks.subject import Subject
 
 SECRETS = [SecretStr("the-key-4711"), SecretStr("top+secret/42"), SecretStr("hunter2")]
 

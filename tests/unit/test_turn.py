@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasks import turn
+from tasks.errors import AccountRejected, CallRefused
 from tasks.turn import FRESH_SECONDS, PROOFS, Cancelled, Held, Superseded, Turn
 from tests.unit.test_ensure import UNKNOWN
 
@@ -130,3 +131,24 @@ def test_a_fence_that_is_always_too_late_lets_nothing_through(begin: Any) -> Non
 def test_a_process_that_leaves_changes_nothing(begin: Any) -> None:
     with pytest.raises(Superseded):
         change(begin(Store(), leaving=True))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "what"),
+    [
+        (401, None, "rejected"),
+        (None, None, "rejected"),  # a certificate
+        (403, "ERR_SUBSCRIPTION_EXPIRED", "rejected"),
+        (403, "AUTH_ERR_NO_ACCESS", "refused"),
+        (403, None, "refused"),
+        (302, None, "refused"),
+        (404, None, "refused"),
+    ],
+)
+def test_the_gate_hears_whether_it_is_the_account_for_sure(
+    begin: Any, status: int | None, code: str | None, what: str
+) -> None:
+    attempt = begin(Store())
+    attempt.before_call()
+    assert attempt.told(AccountRejected("no", status=status, code=code)).what == what
+    assert attempt.told(CallRefused("no", status=status, code=code)).what == "own"
