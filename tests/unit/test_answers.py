@@ -198,13 +198,10 @@ def test_only_known_fields_of_the_known_types_come_back() -> None:
         ("2023-05-15T08:59:11Z", 1684141151),
         ("2023-05-15T08:59:11.750Z", 1684141151),
         ("2023-05-15T10:59:11+02:00", 1684141151),
-        ("2023-05-15 08:59:11", 1684141151),
         ("yesterday", None),
-        ("", None),
         (True, None),
         (float("inf"), None),
         (None, None),
-        ([1684141151], None),
     ],
 )
 def test_an_instant_is_a_number_or_iso_text(told: Any, seconds: int | None) -> None:

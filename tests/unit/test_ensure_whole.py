@@ -222,17 +222,15 @@ BASIC = {**ASKED, "retryOnFailure": True, "useBasicAuth": True, "username": "cha
     ("asked", "found", "sent"),
     [
         (ASKED, ASKED, []),
-        # Whether the API keeps what is not sent is not documented: all that is asked for is.
+        # If anything differs or is not shown, all is sent: the API may not keep what is not.
         (ASKED, {**ASKED, "enabled": False}, EVERY),
         (ASKED, {**ASKED, "name": "Old", "webhookURL": "https://x.example"}, EVERY),
-        # What the API does not show cannot be compared, and is sent.
         (ASKED, {name: ASKED[name] for name in ("id", "name", "webhookURL")}, EVERY),
         (BASIC, ASKED, OF_BASIC),
         (BASIC, BASIC, []),
         (BASIC, {**BASIC, "username": "other"}, OF_BASIC),
         # What is not asked for stays as it is.
         (ASKED, {**BASIC, "createdAt": 1}, []),
-        # A tidier form, and an id in another case, are as asked.
         (ASKED, {**ASKED, "id": "ORDERS", "name": " Orders "}, []),
     ],
 )
