@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from config.terminal import escape_what_cannot_be_shown
 from tasks import errors
 from tasks.cli import cli
 from tasks.commands import Stopped
@@ -23,7 +24,9 @@ INTERRUPTED: Final = 130
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command that `args`, by default the process's arguments, ask for, and exit."""
-    as_json = "--json" in (sys.argv if args is None else args)
+    escape_what_cannot_be_shown()
+    given = sys.argv[1:] if args is None else args
+    as_json = "--json" in given
     try:
         code = cli.main(args, prog_name="python -m tasks", standalone_mode=False)
     except click.ClickException as error:
@@ -35,12 +38,23 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except click.Abort:
         code = INTERRUPTED
         _complain("Interrupted.", as_json=as_json)
+    except UnicodeEncodeError:
+        odd = [arg for arg in given if not _is_text(arg)]
+        if not odd:
+            raise
+        code = BAD_INPUT
+        _complain(f"{odd[0]!r} is no text in this terminal's encoding.", as_json=as_json)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
             raise
         _complain(str(error), as_json=as_json, **_details(error))
     sys.exit(code)
+
+
+def _is_text(argument: str) -> bool:
+    """Whether it has no bytes that Python could not decode."""
+    return not any("\ud800" <= one <= "\udfff" for one in argument)
 
 
 def _exit_code(error: Exception) -> int | None:

@@ -16,6 +16,7 @@ from config.scrub import LONG
 from config.sealing_keys import new_pair, new_shared_key
 from config.secret_settings import WHITE_SPACE, too_short, trimmed_variables
 from config.settings import Durability, Settings, SettingsError, get_settings
+from config.terminal import escape_what_cannot_be_shown
 from config.values import is_loopback
 from tasks.clients import get_api
 from tasks.errors import (
@@ -190,4 +191,5 @@ def _api_finding(settings: Settings, account: str) -> Finding:
 
 
 if __name__ == "__main__":
+    escape_what_cannot_be_shown()
     main(prog_name="python -m worker")

@@ -13,6 +13,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from config.terminal import escape_what_cannot_be_shown
+
 STARTED = time.monotonic()
 
 #: So fast that 20% of failing calls are over soon; the defaults are for a real API.
@@ -128,4 +130,5 @@ def _refuse_foreign_jobs() -> None:
 
 
 if __name__ == "__main__":
+    escape_what_cannot_be_shown()
     main(prog_name="python -m worker.local")

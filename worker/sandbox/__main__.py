@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from config.terminal import escape_what_cannot_be_shown
 from worker.sandbox.answers import SHAPES
 from worker.sandbox.server import serve
 from worker.sandbox.settings import (
@@ -113,4 +114,5 @@ def _announce(base_url: str) -> None:
 
 
 if __name__ == "__main__":
+    escape_what_cannot_be_shown()
     main(prog_name="python -m worker.sandbox")
