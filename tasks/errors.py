@@ -60,7 +60,8 @@ class StoreUnavailable(WebhookJobError):
 
 
 class StoreRefused(StoreUnavailable):
-    """Redis does not let this process in or do this: a certificate or a user's rights are wrong."""
+    """Redis does not let this process in, or does not do this: a certificate or a user's rights are
+    wrong, or the server lacks what the program needs."""
 
 
 class RecordUnreadable(WebhookJobError):

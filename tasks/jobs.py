@@ -143,6 +143,7 @@ class JobStore:
         self._step = self._connection.step
         self._pipelined = self._connection.pipelined
         self.server_facts, self.require = self._connection.server_facts, self._connection.require
+        self.find_steps = self._connection.find_steps
         self._pipe_size = pipe_size
         self._result_ttl = result_ttl
         self.accounts = tuple(accounts)

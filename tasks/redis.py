@@ -6,7 +6,7 @@ Used by the rooms that keep something in Redis (`tasks/jobs.py`), by nobody else
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from tasks.bounded import bound, seconds_left, within
 from tasks.durability import check_fsync, is_confirmed
 from tasks.errors import DurabilityUnavailable, StoreRefused, StoreUnavailable
 from tasks.refusals import understand
+from tasks.server import RECORDS, examining
 from tasks.slots import OTHERS, Slots
 from tasks.steps import Steps, StepsMissing
 
@@ -36,8 +37,15 @@ SCAN_COUNT: Final = 250
 STEPS_SECONDS: Final = 3.0
 
 
-def _client(url: str, tls: RedisTls) -> redis.Redis:
+def _client(url: str, tls: RedisTls, needs: Collection[str]) -> redis.Redis:
     """A pool of connections to the server, or to whichever server is the primary just now."""
+    client = bound(_unbound_client(url, tls))
+    pool = client.connection_pool
+    pool.connection_class = examining(pool.connection_class, needs)
+    return client
+
+
+def _unbound_client(url: str, tls: RedisTls) -> redis.Redis:
     options: dict[str, Any] = {
         "decode_responses": True,
         # One damaged record must not make all that are read with it unreadable.
@@ -52,12 +60,13 @@ def _client(url: str, tls: RedisTls) -> redis.Redis:
     sentinels = read_sentinels(url)
     if sentinels is None:
         url = read_server(url).url()
-        return bound(redis.Redis.from_url(url, **options, **tls.options(url)))
+        return redis.Redis.from_url(url, **options, **tls.options(url))
     asked: Any = Sentinel(sentinels.hosts, sentinel_kwargs=sentinels.asking())  # type: ignore[no-untyped-call]
     for sentinel in asked.sentinels:
         bound(sentinel)
     login = sentinels.login.options()
-    return bound(asked.master_for(sentinels.service, db=sentinels.db, **login, **options))
+    found: redis.Redis = asked.master_for(sentinels.service, db=sentinels.db, **login, **options)
+    return found
 
 
 class Connection:
@@ -71,9 +80,10 @@ class Connection:
         tls: whom to trust and who we are, if the URL says that there is TLS.
         appendfsync: what is known of this setting of the server, should it not tell.
         connections: how many there are at once; threads wait for them.
+        needs: the commands that the server must have.
 
     Every method raises `StoreUnavailable` when Redis cannot be reached or refuses to write, as
-    `StoreRefused` if certificates or rights are why.
+    `StoreRefused` if certificates, rights or what the server lacks are why.
     """
 
     def __init__(
@@ -85,9 +95,10 @@ class Connection:
         tls: RedisTls = DEFAULT_TLS,
         appendfsync: str | None = None,
         connections: int = OTHERS,
+        needs: Collection[str] = RECORDS,
     ) -> None:
         self._slots = Slots(connections)
-        self.redis = _client(url.get_secret_value(), tls)
+        self.redis = _client(url.get_secret_value(), tls, needs)
         self._prefix = prefix
         self._patience = patience
         self._appendfsync = appendfsync
@@ -124,9 +135,17 @@ class Connection:
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
 
+    def reach(self) -> None:
+        """Connect, which shows whether the server can be used."""
+        self.run(self.redis.ping)
+
     def load_steps(self) -> None:
         """Load all Lua steps, for this process and those that may not."""
         self.run(self._steps.load, self.redis)
+
+    def find_steps(self) -> None:
+        """Make sure that the server has the steps; they are loaded if this user may."""
+        self.run(self._steps.find, self.redis)
 
     def step(self, name: str, *args: str | float) -> Any:
         """Run one Lua step."""

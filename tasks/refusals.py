@@ -13,6 +13,7 @@ from redis.sentinel import MasterNotFoundError
 from config import __version__
 from config.logging import without_arguments
 from tasks.bounded import NoHandshake
+from tasks.server import unfit
 from tasks.steps import StepsMissing
 
 #: What a server says that refuses for now: memory or disk full, a replica, still loading.
@@ -71,6 +72,8 @@ def understand(error: redis.RedisError) -> Refusal:
         said = _AROUND.sub("", str(error)).partition(" script: ")[0]
         to_do = _LOADING if "'script|load'" in said else _RIGHTS
         return Refusal(f"Redis refuses this: {said.rstrip('.')}. {to_do}", is_final=True)
+    if words := unfit(error):
+        return Refusal(words, is_final=True)
     hint = ""
     for cause in _causes(error):
         if isinstance(cause, NoHandshake):
@@ -83,6 +86,11 @@ def understand(error: redis.RedisError) -> Refusal:
     words = f"Redis cannot be used just now ({shortly(error)}). {_REPEAT}{hint}"
     may_pass = refused or isinstance(error, _AWAY)
     return Refusal(words, may_pass=may_pass, is_other_server=refused)
+
+
+def is_about_loading(error: Exception) -> bool:
+    """Whether an error's words are of a right to load or find scripts, which only workers need."""
+    return "'script|" in str(error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

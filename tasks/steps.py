@@ -8,6 +8,7 @@ there for producers, whose users should not be able to bring scripts of their ow
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,10 @@ PRELUDE: Final = ("prelude", "order", "chain", "moves", "gate", "breaker")
 
 #: Scripts of other programs, which are loaded along: who needs them should not load any, either.
 OTHERS: Final[list[str]] = []
+
+
+#: The hash of no script.
+NONE: Final = "0" * 40
 
 
 class StepsMissing(redis.RedisError):
@@ -57,6 +62,15 @@ class Steps:
         else:
             return client.evalsha(*call)
         raise StepsMissing
+
+    def find(self, client: Any) -> None:
+        """Make sure that the server has all steps, and may be asked to run them: load them if it
+        has not.
+        """
+        with suppress(redis.exceptions.NoScriptError):
+            client.evalsha(NONE, 0)
+        if not all(client.script_exists(*self._hashes.values())):
+            self.load(client)
 
     def load(self, client: Any) -> None:
         """Load all or none: whoever finds one of them there may count on the others."""

@@ -27,11 +27,12 @@ from tasks.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from tasks.refusals import TLS_HINT
+from tasks.refusals import TLS_HINT, is_about_loading
 from tasks.sealing import get_sealer
 from tasks.slots import OF_A_WORKER
 from tasks.store import get_store
 from worker.acl import acl
+from worker.servers import servers
 
 #: No app has this id: asking for its webhooks tries address and credentials, and creates nothing.
 PROBE_APP = "worker-check-probe"
@@ -124,7 +125,15 @@ def _sealing_finding(settings: Settings) -> Finding:
 
 def _redis_findings(settings: Settings) -> Iterator[Finding]:
     url = settings.redis_url.get_secret_value()
+    *apart, records = servers(settings)
+    for server in apart:
+        try:
+            server.examine(settings)
+            yield Finding("ok", server.setting, "reachable")
+        except StoreUnavailable as error:
+            yield Finding("error", server.setting, str(error))
     try:
+        records.examine(settings)
         facts = get_store().server_facts()
     except StoreUnavailable as error:
         is_told = isinstance(error, StoreRefused) or TLS_HINT in str(error)
@@ -133,6 +142,8 @@ def _redis_findings(settings: Settings) -> Iterator[Finding]:
         return
     where = f"the primary is {facts['primary']}, " if facts["primary"] else ""
     yield Finding("ok", "Redis", f"reachable, {where}version {facts['version']}")
+    if problem := _steps_finding():
+        yield problem
     if url.startswith("redis://") and not is_loopback(url):
         words = "Redis's password and the jobs cross the network in clear: use rediss://"
         yield Finding("warning", "REDIS_URL", words)
@@ -164,6 +175,18 @@ def _room_finding(facts: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("warning", "maxclients", f"{words}: there is no room for one more")
     else:
         yield Finding("ok", "maxclients", words)
+
+
+def _steps_finding() -> Finding | None:
+    try:
+        get_store().find_steps()
+    except StoreRefused as error:
+        # Who is no worker need not have the right, and a worker loads them.
+        level: Literal["warning", "error"] = "warning" if is_about_loading(error) else "error"
+        return Finding(level, "scripts", str(error))
+    except StoreUnavailable as error:
+        return Finding("error", "scripts", str(error))
+    return None
 
 
 def _durability_finding(durability: Durability, *, replicas: int) -> Finding:

@@ -23,6 +23,7 @@ from tasks.errors import DurabilityUnavailable, StoreRefused, StoreUnavailable
 from tasks.store import get_store
 from worker.dispatcher import Dispatcher
 from worker.memory import bound_arenas, drop_traceback
+from worker.servers import refuse_unfit
 
 __all__ = ["app"]
 
@@ -49,6 +50,13 @@ except SettingsError as _error:
     _refuse(_error)
 
 app.steps["worker"].add(Dispatcher)
+
+# A worker does so when it starts, with more to look at.
+if _command in {"beat", "flower"} and "--help" not in sys.argv:
+    try:
+        refuse_unfit(_settings)
+    except StoreRefused as _error:
+        _refuse(_error)
 
 if _command == "flower":
     from worker.flower import guard
@@ -110,9 +118,11 @@ def _on_worker_init(**_: Any) -> None:
 
 
 def _prepare_redis() -> None:
-    """Load the steps; refuse to start without a worker's rights, or with a wrong certificate."""
+    """Load the steps; refuse to start without a worker's rights, with a wrong certificate, or with
+    a server that cannot be used."""
     store = get_store.__wrapped__()  # its connection ends with it
     try:
+        refuse_unfit(_settings)
         store.prepare()
         store.require(_settings.enqueue_durability)
     except StoreRefused as error:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
+import redis
 
+from config.settings import get_settings
+from tasks import Webhook, enqueue_webhook
+from tasks.errors import StoreRefused
+from tasks.store import get_store
+from tests.conftest import eventually, use_environment
 from tests.integration.commands import NOWHERE, REPOSITORY, Said
-from worker.stack import Stack
+from worker.__main__ import findings
+from worker.servers import refuse_unfit
+from worker.stack import RedisServer, Stack
+
+ORDER = Webhook(id="orders", name="Orders", webhook_url="https://x.example/orders")
 
 #: Each kind of process, as it is started.
 PROCESSES = {
@@ -101,3 +112,123 @@ def test_a_fault_in_what_celery_calls_at_the_start_ends_it(env: dict[str, str], 
     assert "hunter2" not in done.stderr
     if fault != "the log":
         assert '"level": "critical"' in done.stderr
+
+
+# -- servers that lack what is needed ----------------------------------------------------------
+
+CLUSTER = "Redis runs in cluster mode"
+PRODUCE = """
+import sys
+from tasks import StoreUnavailable, Webhook, enqueue_webhook
+try:
+    enqueue_webhook("shop", Webhook(id="o", name="O", webhook_url="https://x.example/"))
+except StoreUnavailable as error:
+    sys.exit(str(error))
+"""
+#: Of servers that are no cluster: how to make one, and what is said of it.
+LACKING = {
+    "no scripts by hash": (("--rename-command", "EVALSHA", ""), "Redis does not have EVALSHA"),
+    "a command of the steps": (("--rename-command", "ZPOPMIN", ""), "Redis does not have ZPOPMIN"),
+    "commands of the broker": (
+        ("--rename-command", "BRPOP", "", "--rename-command", "PUBLISH", "hidden"),
+        "Redis does not have BRPOP and PUBLISH",
+    ),
+    "no HELLO": (("--rename-command", "HELLO", ""), "Redis does not have HELLO"),
+    "no Lua": (("--enable-module-command", "local"), "Redis runs no scripts in Lua"),
+}
+
+
+@contextmanager
+def server_with(*options: str) -> Iterator[str]:
+    """The URL of a server with these options."""
+    with Stack() as stack:
+        server = RedisServer(stack.folder, options=options)
+        try:
+            yield server.url
+        finally:
+            server.end()
+
+
+def test_a_cluster_is_told_by_each_process(env: dict[str, str]) -> None:
+    with server_with("--cluster-enabled", "yes") as url:
+        with redis.Redis.from_url(url, decode_responses=True) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        env = {**env, "REDIS_URL": url}
+        produced = subprocess.run(
+            [sys.executable, "-c", PRODUCE],
+            cwd=REPOSITORY,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        said = start_all(env)
+        with redis.Redis.from_url(url) as client:
+            assert client.dbsize() == 0
+    assert CLUSTER in produced.stderr and len(produced.stderr.splitlines()) == 1
+    codes = {"worker": 2, "beat": 2, "flower": 2, "check": 1, "tasks": 3}
+    assert {name: one.code for name, one in said.items()} == codes
+    for name, one in said.items():
+        assert CLUSTER in one.out + one.err, name
+        assert "Traceback" not in one.err and len(one.err.splitlines()) <= 1, one.err
+
+
+@pytest.mark.parametrize("setting", ["CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"])
+def test_a_cluster_for_celery_alone_is_told_with_its_setting(
+    redis_server: str, setting: str
+) -> None:
+    with server_with("--cluster-enabled", "yes") as url:
+        use_environment({setting: url})
+        with pytest.raises(StoreRefused, match=f"^{setting}: {CLUSTER}"):
+            refuse_unfit(get_settings())
+        told = {one.about: one for one in findings()}
+        assert told[setting].level == "error" and CLUSTER in told[setting].words
+        assert told["Redis"].level == "ok"
+
+
+@pytest.mark.parametrize("kind", LACKING)
+def test_a_server_that_lacks_what_is_needed_is_told_in_a_sentence(
+    kind: str, redis_server: str
+) -> None:
+    options, words = LACKING[kind]
+    with server_with(*options) as url:
+        use_environment({"REDIS_URL": url})
+        if kind == "no Lua":
+            with redis.Redis.from_url(url) as client:
+                client.execute_command("MODULE", "UNLOAD", "lua")
+        else:  # a worker, beat and Flower
+            with pytest.raises(StoreRefused, match=words):
+                refuse_unfit(get_settings())
+        with pytest.raises(StoreRefused, match=words):  # a worker
+            refuse_unfit(get_settings())
+            get_store().prepare()
+        if kind != "commands of the broker":  # a producer, which sends hints there and no more
+            with pytest.raises(StoreRefused, match=words):
+                enqueue_webhook("shop", ORDER)
+        assert [one for one in findings() if one.level == "error" and words in one.words]
+
+
+def test_one_that_lacks_what_is_seldom_used_can_be_used(redis_server: str) -> None:
+    with server_with("--rename-command", "WAITAOF", "", "--rename-command", "CONFIG", "") as url:
+        use_environment({"REDIS_URL": url})
+        refuse_unfit(get_settings())
+        get_store().prepare()
+        assert enqueue_webhook("shop", ORDER).state == "PENDING"
+
+
+def test_a_user_without_the_rights_is_told_as_before_and_may_ask_for_no_commands(
+    redis_server: str,
+) -> None:
+    """As an older file of users has them."""
+    with server_with() as url, redis.Redis.from_url(url) as client:
+        client.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-command")
+        client.execute_command("ACL", "SETUSER", "v", "on", ">p", "~*", "&*", "+@all", "-evalsha")
+        use_environment({"REDIS_URL": url.replace("://", "://u:p@")})
+        refuse_unfit(get_settings())
+        get_store().prepare()
+        use_environment({"REDIS_URL": url.replace("://", "://v:p@")})
+        with pytest.raises(StoreRefused, match=r"no permissions.*'evalsha'.*config/redis\.acl"):
+            get_store().prepare()
+        told = {one.about: one for one in findings()}
+        assert told["scripts"].level == "error" and "evalsha" in told["scripts"].words
