@@ -67,13 +67,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_create_missing_queues": True,
         # Early: a message is done with once a worker looks at it; the record does the rest.
         "task_acks_late": False,
-        # A pool's process that died: its attempt's lease is renewed no longer than this. Celery
-        # waits for a result that may be on its way; ours is in the record.
-        "worker_lost_wait": 1.0,
         # One message a thread in reserve: what a killed worker held is hinted at again.
         "worker_prefetch_multiplier": 1,
-        # The default pool; `--pool prefork` and `--pool solo` work too.
-        "worker_pool": "threads",
+        "worker_pool": "worker.threads:ThreadPool",
         "worker_concurrency": CONCURRENCY,
         # A producer does not wait for a broker that is away: the dispatcher publishes later.
         "task_publish_retry": False,

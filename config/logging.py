@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from logging.handlers import WatchedFileHandler
 from typing import Any
 
 import structlog
@@ -94,17 +95,33 @@ def _fit_for_a_terminal(
     return event
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send every log record of this process to standard error, in LOG_FORMAT from LOG_LEVEL up."""
-    known_secrets.learn(secrets_of(settings))
-    as_json = settings.log_format == "json" or (
-        settings.log_format == "auto" and not sys.stderr.isatty()
+def configure_logging(
+    settings: Settings, *, file: str | None = None, level: int | None = None
+) -> None:
+    """Send every log record of this process to one place, in LOG_FORMAT.
+
+    Args:
+        settings: which secrets are to be kept out, and the form.
+        file: where to, instead of to standard error; it may be moved away while it is written to.
+        level: from which level up, instead of from LOG_LEVEL.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    handler: logging.Handler = (
+        WatchedFileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
     )
+    known_secrets.learn(secrets_of(settings))
+    is_terminal = not file and sys.stderr.isatty()
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not is_terminal)
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if as_json
-        # Its other formatters print local variables.
-        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        else structlog.dev.ConsoleRenderer(
+            colors=not file,
+            # Its other formatters print local variables.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     finish: list[Any] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -113,7 +130,6 @@ def configure_logging(settings: Settings) -> None:
         _all_without_secrets,
         *(() if as_json else (_fit_for_a_terminal,)),
     ]
-    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
@@ -122,7 +138,7 @@ def configure_logging(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(level or settings.log_level.upper())
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(max(level, root.level))
     structlog.configure(

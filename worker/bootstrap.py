@@ -1,6 +1,6 @@
-"""What Celery's commands start with: settings, logs, Sentry and the dispatcher on the app.
+"""What Celery's commands start with: settings, options, logs, Sentry and the dispatcher on the app.
 
-Wrong settings end the process with one message before anything starts.
+What is wrong ends the process with one message before anything starts.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from config.logging import configure_logging
 from config.settings import SettingsError, get_settings
 from tasks.errors import DurabilityUnavailable, StoreRefused, StoreUnavailable
 from tasks.store import get_store
+from worker import celery_internals
 from worker.dispatcher import Dispatcher
 from worker.memory import bound_arenas, drop_traceback
+from worker.options import OptionRefused, add_check, check_arguments, chosen_level
 from worker.servers import refuse_unfit
 
 __all__ = ["app"]
@@ -30,6 +32,8 @@ __all__ = ["app"]
 
 def _refuse(error: Exception) -> NoReturn:
     print(error, file=sys.stderr)
+    if app.log.already_setup:  # into a file: a process that has detached has no other way
+        logging.getLogger(__name__).critical("%s", error)
     raise SystemExit(2)
 
 
@@ -49,6 +53,7 @@ try:
 except SettingsError as _error:
     _refuse(_error)
 
+celery_internals.install()
 app.steps["worker"].add(Dispatcher)
 
 # A worker does so when it starts, with more to look at.
@@ -62,10 +67,6 @@ if _command == "flower":
     from worker.flower import guard
 
     guard(sys.argv, _refuse)
-
-# Celery takes `--pool prefork` for a default that nobody chose, and the configured pool instead.
-if {"prefork", "--pool=prefork", "-Pprefork"} & set(sys.argv):
-    app.conf.update(worker_pool="prefork", worker_concurrency=None)  # a process for each core
 
 # Flower asks for no logging of ours; it sets up its own unless there is one.
 if "flower" in sys.argv:
@@ -93,16 +94,8 @@ def _or_end(handler: Callable[..., None]) -> Callable[..., None]:
     return handle
 
 
-@signals.setup_logging.connect
-@_or_end
-def _on_setup_logging(**_: Any) -> None:
-    configure_logging(_settings)
-
-
-@signals.celeryd_init.connect
-@_or_end
-def _on_worker_init(**_: Any) -> None:
-    bound_arenas()
+def _check_start() -> None:
+    """Refuse to start a worker without credentials or a Redis that it can use."""
     try:
         _settings.require_credentials()
         # Those who enqueue would learn of it one by one. A Redis that is away may come back.
@@ -110,11 +103,6 @@ def _on_worker_init(**_: Any) -> None:
             _prepare_redis()
     except (SettingsError, DurabilityUnavailable) as error:
         _refuse(error)
-    if _settings.sentry_dsn is not None:  # its SDK takes its time to load
-        from worker.sentry import start_sentry
-
-        start_sentry(_settings)
-    signals.task_postrun.connect(drop_traceback)
 
 
 def _prepare_redis() -> None:
@@ -127,6 +115,36 @@ def _prepare_redis() -> None:
         store.require(_settings.enqueue_durability)
     except StoreRefused as error:
         _refuse(error)
+
+
+add_check(app, refuse=_refuse, before_detaching=_check_start)
+
+
+@signals.setup_logging.connect
+@_or_end
+def _on_setup_logging(logfile: str | None = None, **_: Any) -> None:
+    try:
+        configure_logging(_settings, file=logfile, level=chosen_level())
+    except OSError as error:
+        _refuse(OSError(f"The log file {logfile} cannot be written: {error.strerror}."))
+
+
+@signals.celeryd_init.connect
+@_or_end
+def _on_worker_init(instance: Any, options: dict[str, Any], **_: Any) -> None:
+    bound_arenas()
+    if logfile := options.get("logfile"):
+        app.log.setup_logging_subsystem(logfile=logfile, hostname=instance.hostname)
+    try:
+        check_arguments()
+        _check_start()
+    except OptionRefused as error:
+        _refuse(error)
+    if _settings.sentry_dsn is not None:  # its SDK takes its time to load
+        from worker.sentry import start_sentry
+
+        start_sentry(_settings)
+    signals.task_postrun.connect(drop_traceback)
 
 
 @signals.celeryd_after_setup.connect

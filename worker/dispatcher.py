@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import structlog
-from billiard import active_children
 from celery import bootsteps, signals
 
 from config.settings import get_settings
@@ -160,6 +157,7 @@ class Dispatcher(bootsteps.StartStopStep):
         """Begin; the signals tell of the end, as bootsteps stop in an order of Celery's."""
         signals.worker_shutting_down.connect(self._on_told_to_stop, weak=False)
         signals.worker_shutdown.connect(self._on_stopped, weak=False)
+        worker.consumer.on_cold_stop = self._on_cold_stop
         # Where a job was in the pipe there is room for another soon, which may have waited for it.
         signals.task_received.connect(self._on_received, weak=False)
         for loop in self._loops:
@@ -172,6 +170,10 @@ class Dispatcher(bootsteps.StartStopStep):
     def _on_told_to_stop(self, **_: Any) -> None:
         if self._deadline is None:
             self._deadline = time.monotonic() + get_settings().worker_shutdown_seconds
+
+    def _on_cold_stop(self) -> None:
+        """Nobody waits for what runs: the thread that watches hands it back, and ends all."""
+        self._deadline = time.monotonic()
 
     def _on_stopped(self, **_: Any) -> None:
         if self._ended.is_set():
@@ -219,7 +221,6 @@ class Dispatcher(bootsteps.StartStopStep):
         received = received_ids()
         # What was handed back others may call for at once.
         leaving.set()
-        end_children()
         self._hand_back(received)
         log.warning("worker stops with attempts under way; others run them again")
         signals.worker_shutdown.send(sender=None)
@@ -227,14 +228,5 @@ class Dispatcher(bootsteps.StartStopStep):
         _end_process()
 
 
-def end_children() -> None:
-    """Not by SIGTERM: the pool replaces its children even now, and a new one, which has the
-    worker's own handler for a moment and takes the signal for news, would outlive its worker."""
-    for child in active_children():
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
-
-
 def _end_process() -> None:
-    end_children()
     os._exit(0)

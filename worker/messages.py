@@ -91,7 +91,8 @@ def problem_with(message: Any) -> str | None:
         Exception: of any kind, if its body cannot be decoded.
     """
     headers = message.headers
-    if "task" not in headers:
+    task = headers.get("task")
+    if not isinstance(task, str):
         return "names no task"
     # Redis takes no other text than this for a key, nor does a log line.
     if not _is_id(task_id := headers.get("id")):
@@ -103,7 +104,6 @@ def problem_with(message: Any) -> str | None:
     # Before it is decoded: the sender's choice might unpack it.
     if message.content_type != JSON or message.content_encoding not in _ENCODINGS:
         return "is no JSON in UTF-8"
-    task = headers["task"]
     match message.payload:
         # Others may come after it: a later version's.
         case [[str(job_id), *_], dict(), dict() | None] if task == TASK and job_id != task_id:

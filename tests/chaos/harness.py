@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -11,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
 from typing import Any
 
 from tasks import Webhook, repair
@@ -133,16 +131,6 @@ class Chaos:
         """SIGKILL a worker, and remember when."""
         self.require(part.process.poll() is None, f"{part.name} had ended before it was killed")
         part.kill()
-        self._remember_killed(part)
-
-    def kill_child(self, part: Part) -> None:
-        """SIGKILL one of the processes of a worker's pool."""
-        threads = Path(f"/proc/{part.process.pid}/task").glob("*/children")
-        children = [int(pid) for thread in threads for pid in thread.read_text().split()]
-        os.kill(self.random.choice(children), signal.SIGKILL)
-        self._remember_killed(part)
-
-    def _remember_killed(self, part: Part) -> None:
         self._killed.setdefault(f"{part.name}@stack", []).append(time.time())
 
     # --- the producer ---

@@ -36,7 +36,7 @@ from tests.fuzz.mutation import mutations
 from worker import celery_internals  # as in a worker: Celery's copies of tracebacks are lean
 from worker.sentry import report_failed_job
 
-assert celery_internals
+celery_internals.install()
 
 WIRE: Final = {
     "id": "orders",

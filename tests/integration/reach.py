@@ -9,10 +9,12 @@ from celery import Celery
 from flower.utils.broker import Broker
 from redbeat.schedulers import get_redis
 
-import worker.celery_internals  # noqa: F401  the transports
 from config.celery_app import configuration
 from config.settings import get_settings
 from tasks.store import get_store
+from worker import celery_internals
+
+celery_internals.install()
 
 
 def app() -> Any:

@@ -150,19 +150,17 @@ def test_no_secret_gets_anywhere(house: House) -> None:
     eventually(lambda: '"event": "retry_failed"' in threads.output(), 20)
     use_environment(house.stack.env)
     assert [threads.stop(), house.beat.stop()] == [0, 0]
-    prefork = house.worker(
-        "prefork", "--pool", "prefork", "--concurrency", "1", LOG_FORMAT="console"
-    )
-    house.crash_in("prefork", faulty.OF_JOBS[::3])
-    prefork.signal(signal.SIGABRT)
-    prefork.process.wait(20)
+    console = house.worker("console", LOG_FORMAT="console")
+    house.crash_in("console", faulty.OF_JOBS[::3])
+    console.signal(signal.SIGABRT)
+    console.process.wait(20)
     house.fetch_pages()
     assert seen >= CLASSES
     assert commands.count("$") == len(COMMANDS) and "Traceback" not in commands
     assert {command[1] for command in COMMANDS if command[0] == "tasks"} == set(cli.commands)
     assert crashed.count("tests.faulty.Fault: in ") == len(faulty.OF_ENQUEUEING)
     assert all(words in said[name] for name, words in WRONG.items())
-    assert "Fatal Python error: Aborted" in prefork.output()
+    assert "Fatal Python error: Aborted" in console.output()
     for place in SEEN_BY_SENTRY:
         assert f"in {place}".encode() in b"".join(house.sentry.raw)
     assert {place: found for place, found in house.found().items() if found} == {}

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
 
-import billiard
 import pytest
 
 from tasks import Webhook, enqueue_webhook
 from tasks.jobs import LEASE_SECONDS
 from tests.conftest import FAST, eventually, own_stack
-from worker import dispatcher
 from worker.sandbox import RunningSandbox, SandboxControl
 from worker.stack import Stack
 
@@ -52,22 +49,6 @@ def test_told_to_stop_it_is_gone_in_time(own: Stack, hangs: str, state: str) -> 
     assert time.monotonic() - told < (6 if state == "RETRY" else 12)
     assert ("sabotage: hang in hand_back" in worker.output()) == (state == "STARTED")
     assert job.refresh().state == state
-
-
-def test_children_that_hear_no_sigterm_end_with_their_worker() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    try:
-        child = billiard.Process(target=signal.pause, daemon=True)
-        child.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    try:
-        dispatcher.end_children()
-        child.join(5)
-        assert child.exitcode == -signal.SIGKILL
-    finally:
-        if child.is_alive():
-            os.kill(child.pid, signal.SIGKILL)
 
 
 def test_the_only_worker_frozen_for_longer_than_a_lease_keeps_what_it_runs(own: Stack) -> None:

@@ -17,10 +17,13 @@ from tasks.errors import StoreRefused
 from tests.conftest import environment_kept, use_environment
 from tests.integration.reach import REACH
 from tests.integration.servers import Peer, Server
+from worker import celery_internals
 from worker.__main__ import findings
 from worker.certificates import Authority, Issued
 from worker.stack import RedisServer
 from worker.tls_front import server_context
+
+celery_internals.install()
 
 DAYS = datetime.timedelta(days=1)
 

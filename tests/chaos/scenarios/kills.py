@@ -13,10 +13,13 @@ from worker.stack import Part
 AGAIN_SECONDS = 15.0
 
 
-def _kill_under_load(chaos: Chaos, jobs: int, kills: int, *pool: str) -> None:
+@scenario("SIGKILL of random workers, a tenth of the calls failing", heavy=True)
+def kill(chaos: Chaos) -> None:
+    """Two workers."""
+    jobs, kills = chaos.size(300, 20_000), chaos.size(2, 20)
     chaos.start()
     chaos.sandbox.faults(*TENTH)
-    workers = [chaos.worker(*RECEIPTS, *pool, wait=False) for _ in range(2)]
+    workers = [chaos.worker(*RECEIPTS, wait=False) for _ in range(2)]
     for worker in workers:
         worker.wait_for_line(" ready.")
     with chaos.feeding(jobs):
@@ -25,16 +28,11 @@ def _kill_under_load(chaos: Chaos, jobs: int, kills: int, *pool: str) -> None:
             chaos.wait_for_created(jobs * number // (kills + 1) + 1)
             time.sleep(chaos.random.uniform(0, 0.5))
             victim = chaos.random.randrange(2)
-            only_a_child = "prefork" in pool and number % 2 == 1
-            if only_a_child:
-                chaos.kill_child(workers[victim])
-            else:
-                chaos.kill(workers[victim])
+            chaos.kill(workers[victim])
             chaos.mark()
             for key in chaos.random.sample(sorted(chaos.ledger.accepted), 2):
                 chaos.cancel(key)
-            if not only_a_child:
-                workers[victim] = chaos.worker(*RECEIPTS, *pool)
+            workers[victim] = chaos.worker(*RECEIPTS)
     chaos.drain(300)
     again = chaos.run_again_after()
     if again:
@@ -43,19 +41,6 @@ def _kill_under_load(chaos: Chaos, jobs: int, kills: int, *pool: str) -> None:
             f"{len(again)} attempts died, ran again after {half:.1f} s (p50), {p99:.1f} s (p99)"
         )
         chaos.require(p99 <= AGAIN_SECONDS, f"a killed worker's jobs ran again after {p99:.1f} s")
-
-
-@scenario("SIGKILL of random workers, a tenth of the calls failing", heavy=True)
-def kill(chaos: Chaos) -> None:
-    """Two workers on the thread pool."""
-    _kill_under_load(chaos, chaos.size(300, 20_000), chaos.size(2, 20))
-
-
-@scenario("the same on prefork, whole workers and single children", heavy=True, seeds=1)
-def kill_prefork(chaos: Chaos) -> None:
-    """Two workers of eight processes."""
-    pool = ("--pool", "prefork", "--concurrency", str(chaos.size(3, 8)))
-    _kill_under_load(chaos, chaos.size(200, 20_000), chaos.size(2, 20), *pool)
 
 
 @scenario("SIGTERM one after the other, as on a deploy")

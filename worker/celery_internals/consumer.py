@@ -1,0 +1,142 @@
+"""Celery's consumer, and what a worker has received."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from celery.exceptions import CPendingDeprecationWarning
+from celery.utils.log import get_logger
+from celery.worker import state
+from celery.worker.consumer import Consumer
+from redis.exceptions import NoPermissionError
+
+from tasks.refusals import understand
+from worker.celery_internals.transport import but_key_error
+from worker.messages import foreign_task, log_dropped, log_foreign, problem_with, strip
+
+#: Seconds between attempts to reach a broker that is away. Celery's own grow to 30.
+RECONNECT_FIRST, RECONNECT_MOST = 0.5, 2.0
+
+_log = get_logger(__name__)
+
+
+class QuickConsumer(Consumer):
+    """Celery's consumer (`worker_consumer`), back at work within seconds of its broker.
+
+    A message that is broken, or for nobody here, is dropped with one line that has nothing of
+    what is in it. Celery's own lines have all of it, and most of its errors end the worker.
+    """
+
+    #: What the worker does when it is to stop without waiting for what runs.
+    on_cold_stop: Callable[[], None] = staticmethod(lambda: None)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Celery announces a new default at every reconnection, also to those who have set it, and
+        # its log set-up, which is over by now, sees to it that it is heard.
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+        super().__init__(*args, **options)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, trying again for ever; no setting has the pauses in between."""
+        conn.ensure_connection = partial(
+            conn.ensure_connection,
+            interval_start=RECONNECT_FIRST,
+            interval_step=RECONNECT_FIRST,
+            interval_max=RECONNECT_MOST,
+        )
+        return super().ensure_connected(conn)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Say which right is missing, if that is why; Celery would say that the broker is lost."""
+        if isinstance(exc, NoPermissionError):
+            _log.error("%s", understand(exc).words)
+        super().on_connection_error_after_connected(exc)
+
+    def cancel_active_requests(self) -> None:
+        """Called for a cold stop; threads cannot be cancelled, and what they run is handed back."""
+        self.on_cold_stop()
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Any:
+        """Let through to Celery what has a message's form."""
+        handle = super().create_task_handler(*args, **options)
+
+        def on_task_received(message: Any) -> None:
+            if self._is_fit(message):
+                try:
+                    handle(message)
+                except Exception as error:
+                    if self._is_brokers(error):
+                        raise
+                    self._tell_fault(message, error)
+
+        return on_task_received
+
+    def _is_fit(self, message: Any) -> bool:
+        """Whether it is a hint, then without all that a hint has not; else it is dropped."""
+        try:
+            if foreign := foreign_task(message, self.app.tasks):
+                log_foreign(foreign, message)
+                self._reject(message)
+                return False
+            problem = problem_with(message)
+            if problem is None:
+                strip(message)
+                return True
+        except Exception as error:
+            if self._is_brokers(error):
+                raise
+            self._drop(message, "cannot be read", error)
+        else:
+            self._drop(message, problem)
+        return False
+
+    def _is_brokers(self, error: Exception) -> bool:
+        return isinstance(error, but_key_error(self.connection_errors + self.channel_errors))
+
+    # What reaches Celery has a hint's form, so what Celery makes of it is no fault of its sender.
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Celery found no task in it."""
+        self._tell_fault(message)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Celery knows no such task; it would store a failure under the id of a job."""
+        self._tell_fault(message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Celery cannot make a request of it."""
+        self._tell_fault(message, exc)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Celery cannot decode its body."""
+        self._tell_fault(message, exc)
+
+    def _tell_fault(self, message: Any, error: Exception | None = None) -> None:
+        _log.error("a fault of this worker: it drops a hint, which is sent again", exc_info=error)
+        self._reject(message)
+
+    def _drop(self, message: Any, problem: str, error: Exception | None = None) -> None:
+        log_dropped(problem, error, message)
+        self._reject(message)
+
+    def _reject(self, message: Any) -> None:
+        if not message.acknowledged:
+            message.reject_log_error(_log, self.connection_errors)
+
+
+def received_ids() -> list[str]:
+    """The ids of the tasks that this worker has received and not ended, running or not.
+
+    Celery's `worker.state` is what its own `inspect active` and `inspect reserved` read; they
+    answer over the broker, which a worker that stops may have left already.
+    """
+    while True:
+        try:
+            # What waits for the pool leaves the first with the broker, and runs all the same.
+            requests = (*state.reserved_requests, *state.active_requests)
+            return list({request.id for request in requests})
+        except RuntimeError:  # the set changed while it was read: read it again
+            continue

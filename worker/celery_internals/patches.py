@@ -1,0 +1,133 @@
+"""What is changed in a process of Celery's, each by a function of its own."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from functools import wraps
+from itertools import repeat
+from typing import Any
+
+import kombu.connection
+import kombu.transport
+from billiard import einfo
+from kombu.transport import redis
+from redbeat.schedulers import LUA_EXTEND_TO_SCRIPT
+from redis import asyncio
+from redis.connection import ConnectionPool
+from redis.lock import Lock
+
+from tasks.bounded import bounded
+from tasks.happy_eyeballs import HEAD_START
+from tasks.steps import OTHERS
+from worker.celery_internals import transport
+
+
+def use_our_transports() -> None:
+    """Let Redis's URLs lead to the transports above, in this process.
+
+    The documented way to name a transport is this table; a URL must not have a class's path.
+    """
+    kombu.transport.TRANSPORT_ALIASES.update(
+        redis=f"{transport.__name__}:RedisTransport",
+        rediss=f"{transport.__name__}:RedisTransport",
+        sentinel=f"{transport.__name__}:SentinelTransport",
+    )
+
+
+def verify_certificates() -> None:
+    """Let a connection for which somebody has forgotten the options for TLS verify, and say so.
+
+    Celery makes one, just to show its URL.
+    """
+    vars(kombu.connection)["CERT_NONE"] = ssl.CERT_REQUIRED
+    logging.getLogger("kombu.connection").addFilter(_is_no_false_alarm)
+
+
+def _is_no_false_alarm(line: logging.LogRecord) -> bool:
+    return "insecure SSL" not in line.getMessage()
+
+
+#: What Celery's transport and beat run in Redis as scripts; Flower and `celery inspect`, too.
+OTHER_SCRIPTS = (
+    redis.REFRESH_BINDING,
+    redis.SWEEP_BINDINGS,
+    LUA_EXTEND_TO_SCRIPT,
+    *(Lock.LUA_RELEASE_SCRIPT, Lock.LUA_EXTEND_SCRIPT, Lock.LUA_REACQUIRE_SCRIPT),
+)
+
+
+def load_other_scripts() -> None:
+    """Have these scripts loaded with our steps: no other Redis user may."""
+    OTHERS[:] = OTHER_SCRIPTS
+
+
+class _WithoutPositions:
+    """A code object that does not know where its instructions are in the source."""
+
+    co_positions = tuple
+
+    def __init__(self, code: Any) -> None:
+        self._code = code
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._code, name)
+
+
+class LeanCode(einfo._Code):
+    """billiard's copy of a code object, without where each of its instructions is in the source.
+
+    Celery copies those of its own frames for every task that raises: 300 KB for each attempt that
+    failed, in as many threads at once as there are. They would tell a column, the line stays.
+    """
+
+    def __init__(self, code: Any) -> None:
+        super().__init__(_WithoutPositions(code))
+
+    @property
+    def co_positions(self) -> Any:
+        """As traceback expects it of any code: four unknowns for each instruction."""
+        return lambda: repeat((None, None, None, None))
+
+
+def keep_little_of_exceptions() -> None:
+    """Let Celery's copies of tracebacks be lean, in this process."""
+    einfo._Frame.Code = LeanCode
+
+
+def dial_addresses_side_by_side() -> None:
+    """Let each connection to Redis dial all addresses of its host, with a bound on the time.
+
+    A pool's constructor is the one place that all connections pass in a worker and beat: records,
+    broker, results, redbeat's and those to sentinels. Not all of them let a class be named.
+    Flower's pages have redis-py's other half, on asyncio, which dials so if it is asked to.
+    """
+    if not getattr(ConnectionPool.__init__, "is_bounded", False):
+        ConnectionPool.__init__ = _bounded_pool(ConnectionPool.__init__)  # type: ignore[method-assign]
+        asyncio.Connection._connection_arguments = _side_by_side(  # type: ignore[method-assign,assignment]
+            asyncio.Connection._connection_arguments  # type: ignore[arg-type]
+        )
+
+
+def _bounded_pool(make: Callable[..., None]) -> Callable[..., None]:
+    @wraps(make)
+    def __init__(pool: Any, *args: Any, **options: Any) -> None:
+        make(pool, *args, **options)
+        pool.connection_class = bounded(pool.connection_class)
+
+    __init__.is_bounded = True  # type: ignore[attr-defined]
+    return __init__
+
+
+def _side_by_side(arguments: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    return lambda connection: {**arguments(connection), "happy_eyeballs_delay": HEAD_START}
+
+
+def install() -> None:
+    """Change in this process what no setting can; for Celery's commands, not for producers."""
+    use_our_transports()
+    verify_certificates()
+    load_other_scripts()
+    keep_little_of_exceptions()
+    dial_addresses_side_by_side()
