@@ -33,6 +33,7 @@ from tasks.errors import (
     WorkerCrashed,
 )
 from tasks.gate import Told
+from tasks.identity import identity
 from tasks.jobs import JobStore
 from tasks.outcome import error_of, tell_closed, tell_now, tell_outcome, tell_retry
 from tasks.passwords import texts_of
@@ -62,7 +63,7 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     store = get_store(WORKER_PATIENCE)
     since, started = clock(), time.monotonic()  # before the claim, which may take its time
     try:
-        job = store.claim(job_id, worker=self.request.hostname, token=uuid.uuid4().hex)
+        job = store.claim(job_id, worker=identity(self.request.hostname), token=uuid.uuid4().hex)
     except RecordUnreadable as error:
         log.warning("job left alone", job=job_id, problem=str(error))
         raise Ignore from None

@@ -21,6 +21,7 @@ from celery import bootsteps, signals
 from config.settings import get_settings
 from tasks.create_webhook import leaving
 from tasks.errors import StoreUnavailable
+from tasks.identity import identity
 from tasks.jobs import LEASE_SECONDS, STEP_LIMIT, JobStore
 from tasks.outcome import note_successes, tell_alarms, tell_now, tell_slow
 from tasks.pipe import messages_in_queue, publish
@@ -51,10 +52,10 @@ HAND_BACK_SECONDS = 3.0
 class Leases(WatchedLoop):
     """Prolongs the leases of what this worker runs."""
 
-    def __init__(self, hostname: str) -> None:
+    def __init__(self, worker: str) -> None:
         # Another thread must have renewed them before they end.
         super().__init__("leases", hang_seconds=LEASE_SECONDS / 3)
-        self._hostname = hostname
+        self._worker = worker
         self._renewed_at = 0.0
         #: Of the attempts under way, those that take their time: (id, attempt).
         self.slow: frozenset[tuple[str, str]] = frozenset()
@@ -67,7 +68,7 @@ class Leases(WatchedLoop):
         """Renew, and note which successes were told."""
         now = time.monotonic()
         if now - self._renewed_at >= RENEW_SECONDS:
-            self.slow = frozenset(store.renew(self._hostname, received_ids()))
+            self.slow = frozenset(store.renew(self._worker, received_ids()))
             self._renewed_at = now
         if still_mine():
             note_successes(store)
@@ -144,8 +145,8 @@ class Dispatcher(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._hostname = str(worker.hostname)
-        leases = Leases(self._hostname)
+        self._worker = identity(str(worker.hostname))
+        self._leases = leases = Leases(self._worker)
         self._pipe = Pipe(leases)
         self._asking: tuple[WatchedLoop, ...] = (self._pipe, Telling(leases))
         self._loops: tuple[WatchedLoop, ...] = (leases, *self._asking)
@@ -206,7 +207,7 @@ class Dispatcher(bootsteps.StartStopStep):
         store = get_store.__wrapped__()
         try:
             note_successes(store)
-            back = store.hand_back(self._hostname, ids)
+            back = store.hand_back(self._worker, ids)
         except StoreUnavailable:
             log.warning("nothing handed back: the leases end by themselves")
         else:
@@ -223,6 +224,9 @@ class Dispatcher(bootsteps.StartStopStep):
         leaving.set()
         self._hand_back(received)
         log.warning("worker stops with attempts under way; others run them again")
+        # Those that were told as STARTED wait again; nobody else may be there to tell it.
+        for job_id, _ in self._leases.slow:
+            tell_now(get_store(), job_id)
         signals.worker_shutdown.send(sender=None)
         logging.shutdown()
         _end_process()

@@ -26,6 +26,7 @@ from tasks.backoff import RetryPolicy
 from tasks.clients import get_api
 from tasks.cometchat import CometChat
 from tasks.errors import ApiFailure
+from tasks.identity import identity
 from tasks.jobs import JobStore
 from tasks.producer import enqueue_webhook
 from tasks.states import ENDED
@@ -109,7 +110,7 @@ def _attempt(job_id: str, world: World) -> Attempt:
         if world.broken:
             raise world.broken from None
         ended = error
-        assert store.hand_back(WORKER, [job_id]) == 1
+        assert store.hand_back(identity(WORKER), [job_id]) == 1
     finally:
         task.create_webhook.pop_request()
     after = store.get(job_id)

@@ -25,7 +25,7 @@ def _who_probes(chaos: Chaos, workers: list[Part]) -> int:
     """Whose call is held at the API."""
     [held] = chaos.sandbox.held()
     record = get_store().get(job_id(DEFAULT, held["app_id"], held["webhook_id"]))
-    return [f"{part.name}@stack" for part in workers].index(str(record.worker))
+    return [f"{part.name}@stack" for part in workers].index(str(record.worker).partition("/")[0])
 
 
 def _closed() -> str:
