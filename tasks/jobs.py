@@ -50,8 +50,8 @@ as it would refuse its account), `closed_before` (seconds for which the account'
 closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
 `action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/more.py`;
 `after` and `next` (ids: the jobs of the same webhook around this one) and `chain` (the id of its
-create job), see `lua/chain.lua`. A job whose `after` is unfinished waits, and is looked at once a
-minute until that one's end wakes it.
+create job), see `lua/chain.lua`. A job whose `after` is unfinished waits in no line, and a dispatcher
+looks at it once a minute until that one's end wakes it.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ local function asks_the_same(id, i, more, due)
     and was[3] == (more.triggers or false) and was[4] == ARGV[i + 6]
     and was[5] == (more.mark or false) and not was[10] and was[6] ~= '1'
     and not was[7] and (was[8] ~= 'PENDING' or (tonumber(was[9]) or 0) <= math.max(now, due))
+    and not is_damaged(id)
 end
 local outcomes = {stamp(now)}
 for i = 5, #ARGV, 8 do

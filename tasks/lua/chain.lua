@@ -2,9 +2,6 @@
 -- A record has `after`, the job before it in its webhook's chain, `next`, the one behind it, and
 -- `chain`, the id of the webhook's first create job, unless it is that one. What was claimed once has
 -- none before it that is unfinished: who never ran and ends leaves the chain.
--- Seconds after which a job that waits for the one before it is looked at again, should nobody wake it.
-local HELD = 60
-
 local function chain_key(first) return KEYS[1] .. 'chain:' .. first end
 
 local function is_unfinished(id)
@@ -24,11 +21,21 @@ end
 
 local function set_or_drop(id, field, value) set_or_drop_in(record(id), field, value) end
 
+-- Whether nobody sees to a job, as its record cannot be read. Its attempt may still be calling, for so
+-- many seconds at most.
+local LONGEST_ATTEMPT = 600
+local function is_lost_to_all(id)
+  if not is_damaged(id) then return false end
+  local was = redis.call('HMGET', record(id), 'state', 'started_at')
+  local since = tonumber(was[2] or nil) or 0
+  return not (was[1] == 'STARTED' and since > now - LONGEST_ATTEMPT and since <= now)
+end
+
 -- Whether the job before it has not ended. One that does not know of it is another of the same id:
 -- it was forgotten or has expired, and was enqueued anew, behind this one.
-local function is_held(id)
+function is_held(id)
   local before = redis.call('HGET', record(id), 'after')
-  return points_to(before, 'next', id) and is_unfinished(before)
+  return points_to(before, 'next', id) and is_unfinished(before) and not is_lost_to_all(before)
 end
 
 local function links_of(id)

@@ -17,6 +17,11 @@ local HELD_APP = 5
 -- Among so many jobs in line a probe is chosen.
 local SAMPLE = 100
 
+-- Seconds after which a job that waits for the one before it is looked at again, should nobody wake it.
+local HELD = 60
+-- Whether it waits for that one, see chain.lua.
+local is_held
+
 local function line_of(account, priority)
   return KEYS[1] .. 'ready:' .. account .. ':' .. (priority == 'bulk' and 'bulk' or 'interactive')
 end
@@ -57,13 +62,16 @@ end
 local function line_up_first(id, since) line_up(id, since - 1e10) end
 
 local function line_up_one(id, due)
-  local was = redis.pcall('HMGET', record(id), 'account', 'priority', 'group', 'app_id', 'state', 'created_at')
+  local was = redis.pcall('HMGET', record(id), 'account', 'priority', 'group', 'app_id', 'state', 'created_at',
+                         'after')
   local line = was[1] and line_of(was[1], was[2])
   local since = tonumber(was[6] or nil)
   if not line then
     -- An entry without a record is nobody's; of a damaged one a person is told.
     if redis.call('EXISTS', record(id)) == 0 then redis.call('ZREM', WAITING, id)
     else redis.call('ZADD', WAITING, stamp(now + LATER), id) end
+  elseif was[7] and is_held(id) then
+    redis.call('ZADD', WAITING, stamp(now + HELD), id)
   elseif not redis.call('ZSCORE', line, id) then
     if since and due < since - 1 then line_up_first(id, since) else line_up(id, was[5] == 'PENDING' and 'new' or 'back', was) end
   end

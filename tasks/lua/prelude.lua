@@ -66,10 +66,11 @@ local function is_newer(id)
   local version = redis.pcall('HGET', record(id), 'v') -- it may be no hash
   return type(version) == 'string' and (tonumber(version) or 0) > VERSION
 end
+local function is_damaged(id) return not is_newer(id) and flaw_of(fields_of(id)) ~= nil end -- if it is a hash
 local function is_left_alone(id)
   local kind = redis.call('TYPE', record(id)).ok
   if kind ~= 'hash' then return kind ~= 'none' end
-  return is_newer(id) or flaw_of(fields_of(id)) ~= nil
+  return is_newer(id) or is_damaged(id)
 end
 
 -- The fence: whether this attempt was the last to claim the job. The number alone does not tell:
