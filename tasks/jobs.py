@@ -46,12 +46,13 @@ see `tasks/identity.py`) and `token` (both of the latest claim), `created_at`, `
 `first_attempt_at`, `started_at`, `ended_at` (unix seconds), `result`, `error` (JSON), `history` (a
 line of JSON per attempt, the latest 20), `alerted` (the failure that Sentry was told last),
 `alerting` (until when somebody is telling it the next), `refused_at` (when the API refused it last
-as it would refuse its account), `closed_before` (seconds for which the account's gate had been
-closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
+as it would refuse its account), `quiet_until` (when the calls of its lost attempts are
+over: the next job of its webhook waits until then), `closed_before` (seconds for which the account's
+gate had been closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
 `action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/more.py`;
 `after` and `next` (ids: the jobs of the same webhook around this one) and `chain` (the id of its
-create job), see `lua/chain.lua`. A job whose `after` is unfinished waits in no line, and a dispatcher
-looks at it once a minute until that one's end wakes it.
+create job), see `lua/chain.lua`. A job whose `after` is unfinished waits in no line, and a
+dispatcher looks at it once a minute until that one's end wakes it.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ class JobStore:
         url: where Redis is.
         pipe_size: how many messages may exist at most.
         result_ttl: seconds that the record of an ended job is kept.
+        call_seconds: that a call to the API takes at most.
         patience: seconds during which a step that meets no Redis is tried again.
         limits: of the gate that each account's jobs pass.
         accounts: those whose jobs are published from here.
@@ -128,6 +130,7 @@ class JobStore:
         accounts: Sequence[str] = (DEFAULT,),
         tls: RedisTls = DEFAULT_TLS,
         appendfsync: str | None = None,
+        call_seconds: float = 0.0,
         connections: int = OTHERS,
     ) -> None:
         self._connection = Connection(
@@ -146,6 +149,7 @@ class JobStore:
         self.find_steps = self._connection.find_steps
         self._pipe_size = pipe_size
         self._result_ttl = result_ttl
+        self._call = call_seconds
         self.accounts = tuple(accounts)
         #: Who changed what.
         self.audit = Audit(self._connection, PREFIX)
@@ -389,11 +393,12 @@ class JobStore:
 
     def hand_back(self, worker: str, job_ids: Sequence[str]) -> int:
         """Give back what a stopping worker runs or has received; how many there were."""
-        return int(self._step("hand_back", worker, self._result_ttl, *job_ids)) if job_ids else 0
+        calls = self._result_ttl, self._call
+        return int(self._step("hand_back", worker, *calls, *job_ids)) if job_ids else 0
 
     def take_due(self, *, queued: int) -> Due:
         """What to publish now, given how many messages are in the queue."""
-        options = self._pipe_size, HINT_SECONDS, queued, STEP_LIMIT, self._result_ttl
+        options = self._pipe_size, HINT_SECONDS, queued, STEP_LIMIT, self._result_ttl, self._call
         most = self.gate.limits.most
         passing = [part for account in self.accounts for part in (account, most(account))]
         ids, attempts, next_due = self._step("take_due", *options, *passing)
@@ -447,5 +452,5 @@ class JobStore:
     ) -> list[tuple[str, str, str, int]]:
         """What is wrong with these jobs; see `lua/judge.lua`."""
         belongs = json.dumps({state: sorted(places) for state, places in PLACES.items()})
-        seconds = self._result_ttl, LEASE_SECONDS, queued, unattended, OVERDUE_SECONDS
+        seconds = self._result_ttl, LEASE_SECONDS, queued, unattended, OVERDUE_SECONDS, self._call
         return list(map(tuple, self._step("judge", int(mend), source, belongs, *seconds, *ids)))

@@ -24,6 +24,7 @@ def get_store(patience: float = PRODUCER_PATIENCE) -> JobStore:
         settings.redis_url,
         pipe_size=settings.pipe_size,
         result_ttl=settings.result_ttl,
+        call_seconds=settings.cometchat_connect_timeout + settings.cometchat_read_timeout,
         patience=patience,
         limits=Limits(
             rate=settings.cometchat_rate_limit,

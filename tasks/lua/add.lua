@@ -73,7 +73,7 @@ for i = 5, #ARGV, 8 do
     if in_chain then after = append(id, first, action) end
     local priority = more.priority == 'bulk' and 'bulk' or 'interactive'
     if in_chain and is_held(id) then
-      redis.call('ZADD', WAITING, stamp(math.max(due, now + HELD)), id)
+      redis.call('ZADD', WAITING, stamp(math.max(due, held_until(id))), id)
       outcomes[#outcomes + 1] = 'waiting'
     elseif due <= now and left_of(ARGV[i + 2]).held_app == 'app ' .. ARGV[i + 3] then
       redis.call('ZADD', WAITING, stamp(now + HELD_APP), id)

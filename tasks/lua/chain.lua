@@ -31,12 +31,22 @@ local function is_lost_to_all(id)
   return not (was[1] == 'STARTED' and since > now - LONGEST_ATTEMPT and since <= now)
 end
 
--- Whether the job before it has not ended. One that does not know of it is another of the same id:
--- it was forgotten or has expired, and was enqueued anew, behind this one.
-function is_held(id)
-  local before = redis.call('HGET', record(id), 'after')
-  return points_to(before, 'next', id) and is_unfinished(before) and not is_lost_to_all(before)
+-- Until when a call may have its effect that a lost attempt at this job had made.
+local function quiet_until(id)
+  return tonumber(redis.pcall('HGET', record(id), 'quiet_until') or nil) or 0 -- it may be no hash
 end
+
+-- Until when it waits for the job before it, if it does: until that has ended, or until the calls of its lost
+-- attempts are over, which could undo what this one does. One that does not know of it is another of the same
+-- id: it was forgotten or has expired, and was enqueued anew, behind this one.
+function held_until(id)
+  local before = redis.call('HGET', record(id), 'after')
+  if not points_to(before, 'next', id) then return end
+  if is_unfinished(before) and not is_lost_to_all(before) then return now + HELD end
+  local quiet = quiet_until(before)
+  return quiet > now and quiet or nil
+end
+local function is_held(id) return held_until(id) ~= nil end
 
 local function links_of(id)
   local was = redis.call('HMGET', record(id), 'after', 'next', 'chain', 'attempt', 'action')
@@ -116,10 +126,10 @@ local function rejoin(id)
   if links.first ~= id or links.behind or redis.call('EXISTS', chain) == 1 then append(id, links.first, links.action) end
 end
 
-local function wake(id)
+local function wake(id, earliest)
   local until_then = id and tonumber(redis.call('ZSCORE', WAITING, id) or nil)
   if not until_then or until_then <= now then return end
-  local due = math.max(now, tonumber(redis.pcall('HGET', record(id), 'due_at') or nil) or now)
+  local due = math.max(now, earliest, tonumber(redis.pcall('HGET', record(id), 'due_at') or nil) or now)
   redis.call('ZADD', WAITING, stamp(due), id)
   if tonumber(stamp(due)) <= now then line_up(id, 'new') end
 end
@@ -153,7 +163,7 @@ local function end_in_chain(id, lifetime)
     if latest == id then set_or_drop_in(chain, 'latest', links.before) end
   end
   if latest == id then keep_chain(links.first, tonumber(lifetime)) end
-  wake(links.behind)
+  wake(links.behind, quiet_until(id))
 end
 
 -- Its record is gone, which may have been what kept its webhook's chain.

@@ -50,8 +50,9 @@ if redis.call('EXISTS', key) == 0 then return false end
 -- One that nobody needs any more makes no call, and waits for none.
 local was = redis.call('HMGET', key, 'expires_at', 'account', 'refused_at')
 local has_expired = tonumber(was[1] or now + 1) <= now
-if is_held(id) and not has_expired then
-  redis.call('ZADD', WAITING, stamp(now + HELD), id)
+local held = not has_expired and held_until(id)
+if held then
+  redis.call('ZADD', WAITING, stamp(held), id)
   return false
 end
 account, most = was[2], limit_of(was[2])

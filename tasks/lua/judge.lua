@@ -2,7 +2,8 @@
 -- mend what is wrong if asked: no job is lost by it, and none runs twice.
 -- ARGV: 1 to mend, where the ids are from ('job': their records, else a set), where a job of each
 --   state belongs (JSON), lifetime seconds of ended records, lease seconds, messages in the queue,
---   the sets whose overdue entries nobody sees to, seconds after which one is overdue, ids.
+--   the sets whose overdue entries nobody sees to, seconds after which one is overdue, seconds that a call
+--   takes at most, ids.
 -- Returns {id, what is wrong, details, 1 if mended} for each finding.
 local mend, source, belongs = ARGV[1] == '1', ARGV[2], cjson.decode(ARGV[3])
 local lifetime, lease, queued = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -93,11 +94,11 @@ local function judge_time(id, fields, scores)
   end
   if scores.running and not (fields.worker and fields.started_at) then
     found(id, 'no worker', '', mend)
-    if mend then give_up_attempt(id, 'lost', 'its record did not say who ran it', 0, lifetime) end
+    if mend then give_up_attempt(id, 'lost', 'its record did not say who ran it', 0, lifetime, ARGV[9]) end
   elseif left('running') then
     found(id, 'lease over', fields.worker, mend)
     if mend then
-      give_up_attempt(id, 'lost', 'its worker went away without a report', 0, lifetime)
+      give_up_attempt(id, 'lost', 'its worker went away without a report', 0, lifetime, ARGV[9])
     end
   elseif left('published') then
     -- The queue is first in, first out: the oldest hints are those that are not in it.
@@ -157,7 +158,7 @@ local function judge_record(id)
   judge_keeping(id, fields, scores)
 end
 
-for i = 9, #ARGV do
+for i = 10, #ARGV do
   local id = ARGV[i]
   local kind = redis.call('TYPE', record(id)).ok
   if kind == 'none' then

@@ -60,10 +60,12 @@ local function put_first(id)
 end
 
 -- A running job whose attempt will not report goes back, unless it was cancelled meanwhile.
-local function give_up_attempt(id, outcome, words, delay, lifetime)
+-- A call of that attempt may go on for `call_seconds`.
+local function give_up_attempt(id, outcome, words, delay, lifetime, call_seconds)
   if redis.call('EXISTS', record(id)) == 0 then return redis.call('ZREM', RUNNING, id) end
   remember_lost(id, outcome, words)
   redis.call('HSET', record(id), 'unknown', '1')
+  if tonumber(call_seconds) > 0 then redis.call('HSET', record(id), 'quiet_until', stamp(now + call_seconds)) end
   redis.call('ZREM', RUNNING, id)
   if redis.call('HGET', record(id), 'cancelled') == '1' then
     settle(id, 'REVOKED', lifetime)

@@ -19,8 +19,8 @@ local SAMPLE = 100
 
 -- Seconds after which a job that waits for the one before it is looked at again, should nobody wake it.
 local HELD = 60
--- Whether it waits for that one, see chain.lua.
-local is_held
+-- Until when it waits for that one, if it does, see chain.lua.
+local held_until
 
 local function line_of(account, priority)
   return KEYS[1] .. 'ready:' .. account .. ':' .. (priority == 'bulk' and 'bulk' or 'interactive')
@@ -70,8 +70,8 @@ local function line_up_one(id, due)
     -- An entry without a record is nobody's; of a damaged one a person is told.
     if redis.call('EXISTS', record(id)) == 0 then redis.call('ZREM', WAITING, id)
     else redis.call('ZADD', WAITING, stamp(now + LATER), id) end
-  elseif was[7] and is_held(id) then
-    redis.call('ZADD', WAITING, stamp(now + HELD), id)
+  elseif was[7] and held_until(id) then
+    redis.call('ZADD', WAITING, stamp(held_until(id)), id)
   elseif not redis.call('ZSCORE', line, id) then
     if since and due < since - 1 then line_up_first(id, since) else line_up(id, was[5] == 'PENDING' and 'new' or 'back', was) end
   end

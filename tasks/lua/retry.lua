@@ -29,7 +29,8 @@ for i = 4, #ARGV do
     rejoin(id)
     local due = first + (i - 4) * tonumber(ARGV[3])
     wait_until(id, due, 'new')
-    if is_held(id) then redis.call('ZADD', WAITING, stamp(math.max(due, now + HELD)), id) end
+    local held = held_until(id)
+    if held then redis.call('ZADD', WAITING, stamp(math.max(due, held)), id) end
   end
   outcomes[#outcomes + 1] = state or ''
 end

@@ -1,7 +1,7 @@
 -- What somebody must look at now. Jobs of dead workers go back to waiting; hints that were lost
 -- and jobs that are due come back for publishing, as many as the pipe has room for.
--- ARGV: pipe size, hint seconds, messages in the queue, batch limit, lifetime seconds, then for each
---   account its name and the calls a second that the settings allow.
+-- ARGV: pipe size, hint seconds, messages in the queue, batch limit, lifetime seconds, seconds
+--   that a call takes at most, then for each account its name and the calls a second that the settings allow.
 -- Returns {ids to publish, their attempts so far, seconds until the next due time or until a gate lets
 --   more through (-1: none waits)}.
 local size, hint, queued = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -14,7 +14,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LI
     -- At once, but a job that brings its worker down each time waits longer each time.
     local lost = lost_in_a_row(id) + 1
     local delay = lost > 3 and math.min(2 ^ lost, 600) or 0
-    give_up_attempt(id, 'lost', 'its worker went away without a report', delay, ARGV[5])
+    give_up_attempt(id, 'lost', 'its worker went away without a report', delay, ARGV[5], ARGV[6])
   end
 end
 
@@ -39,7 +39,7 @@ local room = math.min(size - math.max(published, queued + #taken), limit - #take
 
 -- Those whose time is over are told so, whatever they wait for: no call is made for them.
 local is_served = {}
-for i = 6, #ARGV, 2 do is_served[ARGV[i]] = true end
+for i = 7, #ARGV, 2 do is_served[ARGV[i]] = true end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'LIMIT', 0, math.max(room, 0))) do
   local was = redis.pcall('HMGET', record(id), 'account', 'attempts') -- it may be no hash
   if redis.call('EXISTS', record(id)) == 0 then
@@ -54,13 +54,13 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'L
   end
 end
 
-local accounts, more, next_due = (#ARGV - 5) / 2, line_up_due(limit), nil
+local accounts, more, next_due = (#ARGV - 6) / 2, line_up_due(limit), nil
 -- Each account its share first, then what others have left. Another one begins each time, as there may be
 -- room for one job alone.
 local begin = accounts > 1 and redis.call('HINCRBY', ORDER, 'rounds', 1) % accounts or 0
 for round = 1, 2 do
   for n = 0, accounts - 1 do
-    local i = 6 + (begin + n) % accounts * 2
+    local i = 7 + (begin + n) % accounts * 2
     local all, bulk, opens, is_probe, gate = rooms(ARGV[i], tonumber(ARGV[i + 1]), size, redis.call('ZCARD', PUBLISHED))
     local share = math.min(round == 1 and math.ceil(room / accounts) or room, all)
     if share > 0 then room = room - serve(ARGV[i], share, bulk, publish, is_probe, gate) end

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import redis
+from pydantic import SecretStr
 
 from config.accounts import DEFAULT as ACCOUNT
 from tasks.gate import Told
@@ -124,3 +125,52 @@ class TestRecheck:
             client.hset(f"webhooks:job:{record.id}", *field)  # type: ignore[arg-type]
         assert store.recheck(first) == (record.id, "cannot")
         assert places(client, record.id) == (["failed"] if why == "it failed" else [])
+
+
+class TestQuiet:
+    """A call of a lost attempt may go on: the next job of its webhook waits until it cannot."""
+
+    @pytest.fixture
+    def store(self, redis_server: str) -> JobStore:
+        options = {"pipe_size": 8, "result_ttl": 60, "patience": 1.0}
+        return JobStore(SecretStr(redis_server), call_seconds=30, **options)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("how", ["lost", "handed back"])
+    @pytest.mark.parametrize("asked", ["before", "after"])
+    def test_the_next_job_waits_for_the_calls_of_a_lost_attempt(
+        self, store: JobStore, client: redis.Redis, monkeypatch: Any, how: str, asked: str
+    ) -> None:
+        world = Worlds(store, monkeypatch)
+        first = claim(store, add(store))
+        following = world.add("update", name="new") if asked == "before" else None
+        if how == "lost":
+            expire(client, "running", first.id)
+            store.take_due(queued=0)
+        else:
+            store.hand_back("w1", [first.id])
+            expire(client, "waiting", first.id)
+            store.take_due(queued=0)
+        again = claim(store, first.id, token="again")  # it runs again at once
+
+        assert store.finish(again, "SUCCESS", result={"id": "orders"}, told=OK)
+        following = following or world.add("update", name="new")
+
+        assert store.claim(following, worker="w", token="t") is None
+        due = client.zscore("webhooks:waiting", following) or 0
+        assert 25 < due - store.clock() <= 30
+        # Whatever wakes it too early.
+        client.zadd("webhooks:waiting", {following: 1})
+        assert store.claim(following, worker="w", token="t") is None
+        client.hset(f"webhooks:job:{first.id}", "quiet_until", 1)
+        client.zadd("webhooks:waiting", {following: 1})
+        assert claim(store, following).id == following
+
+    def test_a_job_whose_attempts_all_reported_holds_nobody(
+        self, store: JobStore, monkeypatch: Any
+    ) -> None:
+        world = Worlds(store, monkeypatch)
+        first = claim(store, add(store))
+        following = world.add("update", name="new")
+        assert store.finish(first, "SUCCESS", result={"id": "orders"}, told=OK)
+        store.take_due(queued=0)
+        assert claim(store, following).id == following
