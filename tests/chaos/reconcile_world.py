@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from tasks.answer_texts import JobTexts
 from tasks.cometchat import CometChat, Guard
 from tasks.webhook import Webhook
 from tests.chaos.plays import CHANGES, CREATES, READS, TRUTH, Play
@@ -146,9 +147,9 @@ class World:
         if plan.there_in_other != ELSE[0]:
             self._meddle(f"{plan.there_in_other} in the other version")
 
-    def guarded(self, guard: Guard) -> World:
+    def guarded(self, guard: Guard, job: JobTexts) -> World:
         """The attempt's client passes the gate, as in production."""
-        self._api = self._client.guarded(guard)
+        self._api = self._client.guarded(guard, job)
         return self
 
     def create_webhook(self, app_id: str, webhook: Webhook, **options: Any) -> Any:
