@@ -4,7 +4,7 @@ BIN := .venv/bin
 FUZZ_SEED ?= $(shell date +%s)
 INSTALLED := .venv/installed-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: install demo up test lint chaos fuzz mutants bench bench-guest lock audit sbom clean
+.PHONY: install demo up test lint chaos fuzz mutants bench bench-guest lock audit pythons sbom clean
 
 install: $(INSTALLED)
 
@@ -55,6 +55,9 @@ lock: install  ## compile the .in files anew
 
 audit: install  ## known vulnerabilities of what is locked; fails where they cannot be looked up
 	@$(BIN)/python -m tests.supply_chain audit
+
+pythons: install  ## whether the oldest and the newest Python of this machine can install what is locked
+	@$(BIN)/python -m tests.supply_chain pythons
 
 sbom: install  ## sbom.cdx.json: what production installs, with hashes and licences (CycloneDX)
 	@$(BIN)/python -m tests.supply_chain sbom

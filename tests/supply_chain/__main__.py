@@ -1,4 +1,4 @@
-"""`python -m tests.supply_chain audit` and `sbom`."""
+"""`python -m tests.supply_chain audit`, `pythons` and `sbom`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tests.supply_chain.audit import audit as run_audit
+from tests.supply_chain.pythons import verdicts
 from tests.supply_chain.sbom import bill
 
 
@@ -22,6 +23,15 @@ def audit() -> None:
     code, words = run_audit()
     click.echo(words, err=code != 0)
     sys.exit(code)
+
+
+@main.command()
+def pythons() -> None:
+    """Exit with 0 if the lock can be installed on the oldest and the newest Python that is here."""
+    told = dict(verdicts())
+    for version, problem in told.items():
+        click.echo(f"Python {version}: {problem or 'all can be installed'}", err=bool(problem))
+    sys.exit(any(told.values()))
 
 
 @main.command()

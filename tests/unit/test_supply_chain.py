@@ -13,6 +13,7 @@ from cyclonedx.model.bom import Bom
 from tests.supply_chain.audit import NONE_KNOWN, NOT_CHECKED, SOME_KNOWN, judge
 from tests.supply_chain.licences import is_compatible, licence_of
 from tests.supply_chain.lock import DEVELOPMENT, PRODUCTION, packages
+from tests.supply_chain.pythons import VERSIONS, missing
 from tests.supply_chain.sbom import bill
 from worker.stack import ROOT
 
@@ -45,6 +46,22 @@ def test_only_locked_packages_are_installed() -> None:
     ]
     assert installs
     assert [line for line in installs if "--require-hashes -r requirements" not in line] == []
+
+
+@pytest.mark.parametrize("lock", [PRODUCTION, DEVELOPMENT], ids=lambda lock: lock.stem)
+@pytest.mark.parametrize("python", VERSIONS)
+def test_all_that_a_python_needs_is_locked(python: str, lock: Path) -> None:
+    assert missing(python, lock) == []
+
+
+def test_what_is_not_locked_for_a_python_is_found(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.txt"
+    text = PRODUCTION.read_text()
+    begin, end = text.index("async-timeout=="), text.index("billiard==")
+    lock.write_text(text[:begin] + text[end:])
+    assert missing("3.11.3", lock) == missing("3.14.0", lock) == []
+    [problem] = missing("3.11.2", lock)
+    assert "redis needs async-timeout" in problem
 
 
 # -- licences -----------------------------------------------------------------------------------
