@@ -82,7 +82,8 @@ class Monitor(threading.Thread):
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
-        self._client = redis.Redis.from_url(url)
+        # For as long as the server gets none.
+        self._client = redis.Redis.from_url(url, socket_timeout=None)
         self._connection: Any = self._client.connection_pool.get_connection()
         self._connection.send_command("MONITOR")
         assert self._connection.read_response() == b"OK"

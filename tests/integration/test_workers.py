@@ -96,9 +96,10 @@ def test_a_lost_broker_is_told_in_a_line_and_costs_no_message(
         sandbox.settings(latency=0.2)
         enqueue_webhooks(("shop", orders(n)) for n in range(12))
         for times in (1, 2):
-            eventually(lambda: len(sandbox.webhooks()) >= 2 * times)  # noqa: B023
+            eventually(lambda: len(sandbox.webhooks()) >= 2 * times, 20)  # noqa: B023
             proxy.cut()
-            eventually(lambda: worker.output().count("Connection to broker lost") == times)  # noqa: B023
+            lost = "Connection to broker lost"
+            eventually(lambda: worker.output().count(lost) == times, 20)  # noqa: B023
             proxy.heal()
         eventually(lambda: len(sandbox.webhooks()) == 12, 20)
     assert_each_once(sandbox, 12)
