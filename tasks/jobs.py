@@ -46,9 +46,9 @@ see `tasks/identity.py`) and `token` (both of the latest claim), `created_at`, `
 `first_attempt_at`, `started_at`, `ended_at` (unix seconds), `result`, `error` (JSON), `history` (a
 line of JSON per attempt, the latest 20), `alerted` (the failure that Sentry was told last),
 `alerting` (until when somebody is telling it the next), `refused_at` (when the API refused it last
-as it would refuse its account), `quiet_until` (when the calls of its lost attempts are
-over: the next job of its webhook waits until then), `closed_before` (seconds for which the account's
-gate had been closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
+as it would refuse its account), `quiet_until` (when the calls of its lost attempts are over: the
+next job of its webhook waits until then), `closed_before` (seconds for which the account's gate had
+been closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
 `action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/more.py`;
 `after` and `next` (ids: the jobs of the same webhook around this one) and `chain` (the id of its
 create job), see `lua/chain.lua`. A job whose `after` is unfinished waits in no line, and a

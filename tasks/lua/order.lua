@@ -77,19 +77,40 @@ local function line_up_one(id, due)
   end
 end
 
--- Line up those whose time has come since this was done last, as many as `limit`, and more if there
--- are more of the same instant. Returns whether there may be others left.
+-- What waits behind this id of this instant, in Redis's own order. An id that is not there any more is put
+-- there for a moment, to see where it was.
+local function waiting_behind(instant, id, limit)
+  local was = redis.call('ZSCORE', WAITING, id)
+  redis.call('ZADD', WAITING, instant, id)
+  local first = redis.call('ZRANK', WAITING, id)
+  if was then redis.call('ZADD', WAITING, was, id) else redis.call('ZREM', WAITING, id) end
+  if was and tonumber(was) <= tonumber(instant) then first = first + 1 end
+  return redis.call('ZRANGE', WAITING, first, first + limit - 1, 'WITHSCORES')
+end
+
+-- Line up those whose time has come since this was done last, as many as `limit`. `until` says how far that
+-- went, and `behind` the last id of that instant, if there were more. Returns whether there may be others left.
 local function line_up_due(limit)
   local from = redis.call('HGET', ORDER, 'until') or '-inf'
-  local due = redis.call('ZRANGEBYSCORE', WAITING, from, stamp(now), 'WITHSCORES', 'LIMIT', 0, limit)
-  local last = #due == 2 * limit and due[#due]
-  if last and last == from then
-    due = redis.call('ZRANGEBYSCORE', WAITING, from, from, 'WITHSCORES')
-    last = '(' .. from
+  local instant, id = string.match(redis.call('HGET', ORDER, 'behind') or '', '^(%S+) (.+)$')
+  local due
+  if instant == from then
+    due = waiting_behind(instant, id, limit)
+  else
+    due = redis.call('ZRANGEBYSCORE', WAITING, from, stamp(now), 'WITHSCORES', 'LIMIT', 0, limit)
   end
-  for i = 1, #due, 2 do line_up_one(due[i], tonumber(due[i + 1])) end
-  redis.call('HSET', ORDER, 'until', last or stamp(now))
-  return last
+  local last
+  for i = 1, #due, 2 do
+    if tonumber(due[i + 1]) > now then break end
+    last = i
+  end
+  for i = 1, last or 0, 2 do line_up_one(due[i], tonumber(due[i + 1])) end
+  if last and last + 1 == 2 * limit then
+    redis.call('HSET', ORDER, 'until', due[last + 1], 'behind', due[last + 1] .. ' ' .. due[last])
+    return true
+  end
+  redis.call('HSET', ORDER, 'until', stamp(now))
+  redis.call('HDEL', ORDER, 'behind')
 end
 
 -- A job to probe with: of any app in line, then any of its jobs. Those that fail are the first in their lines,
