@@ -95,12 +95,10 @@ def test_a_lost_broker_is_told_in_a_line_and_costs_no_message(
         worker = ready(own.start_worker("worker", "-c", "2", CELERY_BROKER_URL=broker))
         sandbox.settings(latency=0.2)
         enqueue_webhooks(("shop", orders(n)) for n in range(12))
-        for times in (1, 2):
-            eventually(lambda: len(sandbox.webhooks()) >= 2 * times, 20)  # noqa: B023
-            proxy.cut()
-            lost = "Connection to broker lost"
-            eventually(lambda: worker.output().count(lost) == times, 20)  # noqa: B023
-            proxy.heal()
+        eventually(lambda: len(sandbox.webhooks()) >= 2)
+        proxy.cut()
+        eventually(lambda: "Connection to broker lost" in worker.output(), 20)
+        proxy.heal()
         eventually(lambda: len(sandbox.webhooks()) == 12, 20)
     assert_each_once(sandbox, 12)
     assert "message dropped" not in worker.output()
