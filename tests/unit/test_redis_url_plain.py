@@ -103,7 +103,7 @@ def test_what_is_in_our_grammar_all_read_alike(url: str) -> None:
 
 
 @given(user=st.text(max_size=5), password=st.text(min_size=1, max_size=20))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_any_password_reaches_each_library(user: str, password: str) -> None:
     login = f"{quote(user, safe='')}:{quote(password, safe='')}"
     url = SecretStr(f"redis://{login}@host:7/5")
