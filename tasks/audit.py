@@ -13,6 +13,7 @@ there by itself, as it may be a secret in a wrong place.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ AUDIT_ENTRIES: Final = 10_000
 LONGEST: Final = 1_000
 #: Entries read at once.
 PAGE: Final = 500
+#: Within this the same entry, sent again as its answer was lost, is known to be the same.
+REPEATED_SECONDS: Final = 60.0
 
 Via = Literal["command line", "Flower", "remote control"]
 
@@ -93,14 +96,20 @@ class Audit:
             "via": who.via,
             "on": _json(on),
         }
-        flat = [_printable(text) for pair in fields.items() for text in pair]
-        entry, new = self._step("audit", AUDIT_ENTRIES, once, seconds, *flat)
-        return str(entry), bool(new)
+        return self._note(fields, once, seconds)
 
     def end(self, entry: str, outcome: str, result: Mapping[str, Any]) -> None:
         """Say how the action of this entry ended."""
-        fields = "of", entry, "outcome", _printable(outcome), "result", _json(result)
-        self._step("audit", AUDIT_ENTRIES, "", 0, *fields)
+        self._note({"of": entry, "outcome": outcome, "result": _json(result)})
+
+    def _note(
+        self, fields: Mapping[str, str], once: str = "", seconds: float = 0.0
+    ) -> tuple[str, bool]:
+        flat = [_printable(text) for pair in fields.items() for text in pair]
+        own = uuid.uuid4().hex
+        name, kept = (once, seconds) if once else (f"audit:{own}", REPEATED_SECONDS)
+        entry, is_own = self._step("audit", AUDIT_ENTRIES, name, kept, own, *flat)
+        return str(entry), bool(is_own)
 
     def actions(self, *, since: datetime | None = None) -> Iterator[Action]:
         """What was done, the latest first; not before `since`."""

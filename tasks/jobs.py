@@ -58,6 +58,7 @@ dispatcher looks at it once a minute until that one's end wakes it.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal, TypeVar
@@ -285,9 +286,10 @@ class JobStore:
             states += self._step("retry", how, due + spacing * len(states), spacing, *ids)
         return states
 
-    def forget(self, job_ids: Sequence[str]) -> int:
-        """Delete the records of jobs that have ended; how many of these had."""
-        return sum(int(self._step("forget", *ids)) for ids in slices(job_ids))
+    def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
+        """Delete the records of jobs that have ended, by then (unix seconds); how many had."""
+        ended_by = "" if until is None else until
+        return sum(int(self._step("forget", ended_by, *ids)) for ids in slices(job_ids))
 
     def prune(self, *, failed_ttl: float) -> int:
         """Delete failed jobs older than `failed_ttl` seconds, and ids whose record is gone."""
@@ -296,15 +298,11 @@ class JobStore:
         return gone + self._forget_older("index", now - self._result_ttl, keep_records=True)
 
     def _forget_older(self, place: str, instant: float, *, keep_records: bool) -> int:
-        gone = kept = 0
-        while ids := self._run(
-            self._redis.zrangebyscore, PREFIX + place, "-inf", instant, start=kept, num=STEP_LIMIT
-        ):
+        gone = 0
+        for ids in self._connection.pages(place, float("-inf"), instant, ascending=True):
             stay = {record.id for record in self.get_many(ids)} if keep_records else set()
-            drop = [job_id for job_id in ids if job_id not in stay]
-            dropped = self.forget(drop)
-            gone += dropped
-            kept += len(ids) - dropped
+            # What becomes of them meanwhile is seen in the step.
+            gone += self.forget([job_id for job_id in ids if job_id not in stay], until=instant)
         return gone
 
     def claim(self, job_id: str, *, worker: str, token: str) -> JobRecord | None:
@@ -428,8 +426,11 @@ class JobStore:
 
     def begin_round(self, name: str, seconds: float) -> bool:
         """Begin a round of what is done now and then, unless one began within so many seconds."""
-        key, lifetime = f"{PREFIX}round:{name}", int(seconds * 1000)
-        return bool(self._run(self._redis.set, key, "1", nx=True, px=lifetime))
+        key, lifetime, own = f"{PREFIX}round:{name}", int(seconds * 1000), uuid.uuid4().hex
+        if self._run(self._redis.set, key, own, nx=True, px=lifetime):
+            return True
+        # It may have been begun by this very call, the answer to which was lost.
+        return bool(self._run(self._redis.get, key) == own)
 
     def clock(self) -> float:
         """Redis's clock, the only one that counts: unix seconds."""

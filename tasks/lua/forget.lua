@@ -1,8 +1,14 @@
--- Records that ended are deleted. ARGV: ids. A job that is taken up again meanwhile stays.
+-- Records that ended are deleted. ARGV: '' or until when they must have ended (unix), ids. A job that is
+-- taken up again meanwhile stays.
+local function has_ended_by(instant, id)
+  local ended_at = redis.call('ZSCORE', FAILED, id) or redis.call('HGET', record(id), 'ended_at')
+  return instant == '' or (tonumber(ended_at or nil) or now) <= tonumber(instant)
+end
 local gone = 0
-for _, id in ipairs(ARGV) do
-  local state = 'is not known'
+for i = 2, #ARGV do
+  local id, state = ARGV[i], 'is not known'
   if not is_left_alone(id) then state = redis.call('HGET', record(id), 'state') end
+  if state and not has_ended_by(ARGV[1], id) then state = 'is not over' end
   if not state or state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
     local first = redis.pcall('HGET', record(id), 'chain') -- it may be no hash
     redis.call('DEL', record(id), sealed_key(id))
