@@ -100,7 +100,6 @@ def no_message(secret: str) -> dict[str, bytes]:
         "properties of a list": message(properties=[secret]),
         "without delivery tag": message(properties={"delivery_tag": GONE}),
         "delivery tag of a list": message(properties={"delivery_tag": [secret]}),
-        "delivery info of a list": message(properties={"delivery_info": [secret]}),
         "without body": message(body=GONE),
         "body of null": message(body=None),
         "body of a mapping": message(body={"a": secret}),
@@ -188,6 +187,7 @@ def strange(secret: str) -> dict[str, bytes]:
         "unknown exchange": message(
             properties={"delivery_info": {"exchange": secret, "routing_key": "gone"}}
         ),
+        "delivery info of a list": message(properties={"delivery_info": [secret]}),
         "delivery info of nothing": message(properties={"delivery_info": GONE}),
         "priority of a mapping": message(properties={"priority": {"a": secret}}),
         "reply to a list": message(properties={"reply_to": [secret], "correlation_id": {}}),
