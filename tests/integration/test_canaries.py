@@ -47,7 +47,7 @@ CLASSES = {
 WRONG = {
     "REDIS_URL": "REDIS_URL: must start with redis://",
     "SEALING_PRIVATE_KEYS": "SEALING_PRIVATE_KEYS: key 1 is cut",
-    "COMETCHAT_SECRET": "The API's secret must be printable",
+    "COMETCHAT_SECRET": "COMETCHAT_SECRET: must be printable ASCII",
     "COMETCHAT_ACCOUNTS": "COMETCHAT_ACCOUNTS: is no JSON object",
 }
 
