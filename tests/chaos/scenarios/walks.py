@@ -10,6 +10,8 @@ from tests.chaos.model import run_model
 from tests.chaos.outbox import Kills, run_after_commit_kills, run_outbox_kills
 from tests.chaos.reconcile import run_reconcile
 from tests.chaos.registry import scenario
+from tests.interleaving.run import staged
+from worker.stack import Stack
 
 
 @scenario("random steps of several clients against the model of a job (jobs: steps)", apart=True)
@@ -22,6 +24,15 @@ def model(chaos: Chaos) -> None:
 def reconcile(chaos: Chaos) -> None:
     """The end is one webhook as asked, or a failure whose words are true."""
     chaos.report.jobs = run_reconcile(chaos.size(100, 600), chaos.report.seed)
+
+
+@scenario("attempts and people stopped at every step, frozen, cut off (jobs: runs)", apart=True)
+def interleaving(chaos: Chaos) -> None:
+    """A history that breaks a promise is shown as short as was found."""
+    number = chaos.size(100, 1_500)
+    first = 1 + chaos.report.seed * 1_000_000
+    with Stack() as stack, staged(stack.start_redis("--appendonly", "no").url) as stage:
+        chaos.report.jobs = stage.check(range(first, first + number))
 
 
 @scenario("a signup's process killed between its database and Redis: the outbox", apart=True)
