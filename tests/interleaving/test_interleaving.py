@@ -11,7 +11,7 @@ from tests.interleaving.run import Run, Stage, staged
 from worker.stack import RedisServer
 
 #: Runs of each play: about fifteen seconds on one core, all in all.
-SHORT = {"life": 40, "again": 25, "triggers": 25, "accounts": 6, "refused": 15, "stops": 25}
+SHORT = {"life": 40, "again": 40, "triggers": 25, "accounts": 6, "refused": 15, "stops": 25}
 
 
 @pytest.fixture(scope="module")
