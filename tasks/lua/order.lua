@@ -55,7 +55,8 @@ local function leave_line(id)
   local line = was[1] and line_of(was[1], was[2])
   if not line or redis.call('ZREM', line, id) == 0 then return end
   local numbers, tenant = line .. ':numbers', 'of ' .. (was[3] or was[4] or '')
-  if redis.call('HEXISTS', numbers, tenant) == 1 then redis.call('HINCRBYFLOAT', numbers, tenant, -1) end
+  local last = tonumber(redis.call('HGET', numbers, tenant) or nil)
+  if last then redis.call('HSET', numbers, tenant, last - 1) end
 end
 
 -- What has waited its time already goes first, as it came.

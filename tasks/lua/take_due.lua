@@ -55,15 +55,20 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'L
 end
 
 local accounts, more, next_due = (#ARGV - 6) / 2, line_up_due(limit), nil
--- Each account its share first, then what others have left. Another one begins each time, as there may be
--- room for one job alone.
-local begin = accounts > 1 and redis.call('HINCRBY', ORDER, 'rounds', 1) % accounts or 0
+-- Each account its share first, then what others have left. There may be room for one job alone: so it begins
+-- behind the account that was served last.
+local begin, served_last = 0, accounts > 1 and redis.call('HGET', ORDER, 'served last')
+for n = 1, accounts do
+  if ARGV[5 + 2 * n] == served_last then begin = n end
+end
 for round = 1, 2 do
   for n = 0, accounts - 1 do
     local i = 7 + (begin + n) % accounts * 2
     local all, bulk, opens, is_probe, gate = rooms(ARGV[i], tonumber(ARGV[i + 1]), size, redis.call('ZCARD', PUBLISHED))
     local share = math.min(round == 1 and math.ceil(room / accounts) or room, all)
-    if share > 0 then room = room - serve(ARGV[i], share, bulk, publish, is_probe, gate) end
+    local count = share > 0 and serve(ARGV[i], share, bulk, publish, is_probe, gate) or 0
+    if count > 0 and accounts > 1 then redis.call('HSET', ORDER, 'served last', ARGV[i]) end
+    room = room - count
     if round == 2 and in_line(ARGV[i]) > 0 then next_due = math.min(next_due or math.huge, opens) end
   end
 end

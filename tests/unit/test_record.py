@@ -174,6 +174,7 @@ class TestReading:
             "followed_by": "the one behind",
             "turn_in": 0.0,
             "closed_for": 0.0,
+            "refused_alone": False,
         }
         assert record.age == 99
         told = JobRecord.read("some-id", {**FULL, "turn": "0.25", "closed": "90.5"})
