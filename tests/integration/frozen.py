@@ -126,6 +126,8 @@ class Worlds:
             self.stood_still += LEASE_SECONDS
             for job in jobs:
                 self.store.take_due(queued=0)
+                # It stands still for longer than any call may take.
+                self.client.hdel(f"webhooks:job:{jobs[0]}", "quiet_until")
                 if self.client.zscore("webhooks:waiting", job):
                     self.client.zadd("webhooks:waiting", {job: 1})
                 self.run(job)

@@ -71,7 +71,7 @@ def test_a_person_who_closes_the_gate_between_the_two_calls(
         if "message_sent" in triggers(api, app_id):
             gate.pause("default", reason="maintenance")
 
-    monkeypatch.setattr("tasks.gate.Turn.after_call", paused)
+    monkeypatch.setattr("tasks.turn.Turn.after_call", paused)
     attempt(job)
     assert cancel_job(job.id).state == "REVOKED"
     assert job.refresh().effect == "unknown"
@@ -87,7 +87,7 @@ def test_time_that_is_over_between_the_two_calls(
             clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 60)
             monkeypatch.setattr("tasks.deadline.time", clock)
 
-    monkeypatch.setattr("tasks.gate.Turn.after_call", late)
+    monkeypatch.setattr("tasks.turn.Turn.after_call", late)
     attempt(job)
     assert triggers(api, app_id) == {"group_created", "message_sent"}
     assert (job.refresh().state, job.effect) == ("FAILURE", "unknown")

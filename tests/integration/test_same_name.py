@@ -48,7 +48,7 @@ def test_a_message_of_another_workers_attempt_is_not_its_own(
         lease = store._redis.zscore("webhooks:running", job.id)
         seen.append((store.get(job.id).state, (lease or 0) - store.clock() < 1))
 
-    monkeypatch.setattr("tasks.gate.Turn.after_call", meanwhile)
+    monkeypatch.setattr("tasks.turn.Turn.after_call", meanwhile)
     attempt(job)
 
     assert seen == [("STARTED", True)]
@@ -75,6 +75,6 @@ def test_what_it_runs_itself_is(
         own._hand_back([job.id])
         seen.append(store.get(job.id).state)
 
-    monkeypatch.setattr("tasks.gate.Turn.after_call", meanwhile)
+    monkeypatch.setattr("tasks.turn.Turn.after_call", meanwhile)
     attempt(job)
     assert seen == [True, "RETRY"]

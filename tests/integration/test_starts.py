@@ -16,6 +16,7 @@ from config.settings import get_settings
 from tasks import Webhook, enqueue_webhook
 from tasks.errors import StoreRefused
 from tasks.store import get_store
+from tests.addresses import unused_port
 from tests.conftest import eventually, use_environment
 from tests.integration.commands import NOWHERE, REPOSITORY, Said
 from worker.__main__ import findings
@@ -141,6 +142,8 @@ LACKING = {
 @contextmanager
 def server_with(*options: str) -> Iterator[str]:
     """The URL of a server with these options."""
+    if "--cluster-enabled" in options:  # its usual port is another's, perhaps
+        options = (*options, "--cluster-port", str(unused_port()))
     with Stack() as stack:
         server = RedisServer(stack.folder, options=options)
         try:
