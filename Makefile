@@ -4,7 +4,7 @@ BIN := .venv/bin
 FUZZ_SEED ?= $(shell date +%s)
 INSTALLED := .venv/installed-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: install demo up test lint chaos fuzz mutants bench bench-guest lock audit pythons sbom clean
+.PHONY: install demo up test lint chaos fuzz mutants model bench bench-guest lock audit pythons sbom clean
 
 install: $(INSTALLED)
 
@@ -39,6 +39,9 @@ fuzz: install  ## 100,000 cases of what strangers may send: messages, records, f
 mutants: install  ## a fault in each Lua step, one at a time, and the test that fails of it; protections, too
 	@$(BIN)/python -m tests.chaos.mutants
 	@$(BIN)/python -m tests.chaos.mutants --list protections
+
+model: install  ## the protocol, every state of it: what holds, what can go wrong, planted faults; needs spin
+	@$(BIN)/python -m tests.model
 
 bench: install  ## import speed and enqueue latency, by durability too; what sealing costs; the sandbox's own speed
 	$(BIN)/python -m tests.benchmarks.bench_import

@@ -32,8 +32,8 @@ __all__ = ["app"]
 
 def _refuse(error: Exception) -> NoReturn:
     print(error, file=sys.stderr)
-    # Into a file: a process that has detached has no other way. The app makes its log from settings,
-    # which may be what is wrong.
+    # Into a file: a process that has detached has no other way. The app makes its log from the
+    # settings, which may be what is wrong.
     if "log" in vars(app) and app.log.already_setup:
         logging.getLogger(__name__).critical("%s", error)
     raise SystemExit(2)

@@ -156,7 +156,7 @@ def test_one_refused_app_holds_up_no_other_and_ends(start: Start, sentry: Sentry
     assert not [
         e
         for e in sentry.events
-        if e["fingerprint"][0] == "account-rejected" and e["tags"]["app"] == "poison"
+        if e.get("fingerprint", [""])[0] == "account-rejected" and e["tags"]["app"] == "poison"
     ]
     assert get_store().gate.look(ACCOUNT).closed == ""
 
