@@ -40,7 +40,9 @@ def main(only: str, stories: bool) -> None:
     heading, wrong = "", 0
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         for check, verdict in zip(
-            chosen, pool.map(lambda one: verify(*one.flags), chosen), strict=True
+            chosen,
+            pool.map(lambda one: verify(*one.flags, is_small=not one.holds), chosen),
+            strict=True,
         ):
             if check.group != heading:
                 heading = check.group

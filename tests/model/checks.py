@@ -17,6 +17,10 @@ CASES = {
 #: Twice as much trouble as the model has by itself.
 MORE = ("FREEZES=2", "TROUBLES=2")
 
+#: No trouble but what a run needs that must be found; it is short then, and found in seconds.
+CALM = ("DEATHS=0", "MESSAGES=0")
+CALMER = (*CALM, "TROUBLES=0")
+
 
 class Check(NamedTuple):
     """A setting of the model, and whether its claims hold.
@@ -54,15 +58,16 @@ def _window() -> Iterator[Check]:
     group = "One freeze in the window: what still holds, and what can go wrong"
     for case, jobs in CASES.items():
         flags = f"CASE={case}", "WINDOWS=1"
-        what = f"{jobs}: all but what follows from that call"
+        what = f"{jobs}: all but that call and its trace"
         yield Check(group, what, (*flags, "EXCUSED", *SAFETY))
         ends = *flags, "TROUBLES=0", "MESSAGES=0", "P_ENDS"
         yield Check(group, f"{jobs}: every accepted job ends", ends)
-        yield Check(group, f"{jobs}: an effect comes too late", (*flags, "P_ORDER"), False)
-        yield Check(group, f"{jobs}: the webhook is not as asked", (*flags, "P_RESULT"), False)
-        creates = case in (1, 4)
+        calm = *flags, *CALMER
+        yield Check(group, f"{jobs}: an effect comes too late", (*calm, "P_ORDER"), False)
+        yield Check(group, f"{jobs}: the webhook is not as asked", (*calm, "P_RESULT"), False)
         what = f"{jobs}: it is created a second time"
-        yield Check(group, what, (*flags, "P_TWICE"), holds=not creates)
+        if case in (1, 4):
+            yield Check(group, what, (*calm, "P_TWICE"), False)
 
 
 def _fail_over() -> Iterator[Check]:
@@ -78,8 +83,8 @@ def _fail_over() -> Iterator[Check]:
         ("P_TWICE", "it is created a second time"),
         ("P_RESULT", "the webhook is not as asked"),
     ):
-        yield Check(group, f"a claim: {what}", ("CASE=1", "FAILOVERS=1", claim), False)
-    slow = "CASE=1", "FAILOVERS=1", "SLOW_FAILOVER"
+        yield Check(group, f"a claim: {what}", ("CASE=1", "FAILOVERS=1", *CALM, claim), False)
+    slow = "CASE=1", "FAILOVERS=1", "SLOW_FAILOVER", *CALM
     yield Check(group, "a claim, no claim fresh behind it: stale calls", (*slow, "P_STALE"))
     what = "a claim, no claim fresh behind it: an effect comes too late"
     yield Check(group, what, (*slow, "P_ORDER"), False)
@@ -90,7 +95,7 @@ def _twins() -> Iterator[Check]:
     for case in (1, 4):
         flags = f"CASE={case}", "TWINS"
         what = f"{CASES[case]}: calls first, then waits and reads back"
-        yield Check(group, what, (*flags, "P_TWICE"), False)
+        yield Check(group, what, (*flags, *CALM, "P_TWICE"), False)
         what = f"{CASES[case]}: waits first, then reads back and calls"
         yield Check(group, what, (*flags, "WAIT_FIRST", *SAFETY))
 
@@ -98,13 +103,16 @@ def _twins() -> Iterator[Check]:
 def _planted() -> Iterator[Check]:
     group = "Faults planted in the protocol, each of which must be found"
     for what, flags in (
-        ("no fence before the second call", ("FAULT_SECOND_CALL", "CASE=2", "P_RESULT")),
-        ("the gate is waited for behind the fence", ("FAULT_GATE_LATER", "CASE=3", "P_RESULT")),
-        ("a clock that stands still in sleep", ("FAULT_CLOCK", "CASE=1", "P_RESULT")),
-        ("a take-over that does not read back", ("FAULT_NO_READ_BACK", "CASE=1", "P_TWICE")),
-        ("a take-over that does not wait for it", ("FAULT_NO_WAIT", "CASE=3", "P_RESULT")),
-        ("the second job starts early", ("FAULT_CHAIN", "CASE=4", "P_ORDER")),
-        ("a stale report is obeyed", ("FAULT_STALE_REPORT", "CASE=2", "P_ORDER")),
+        ("no fence before the second call", ("FAULT_SECOND_CALL", "CASE=2", *CALMER, "P_RESULT")),
+        (
+            "the gate is waited for behind the fence",
+            ("FAULT_GATE_LATER", "CASE=3", *CALMER, "P_RESULT"),
+        ),
+        ("a clock that stands still in sleep", ("FAULT_CLOCK", "CASE=1", *CALMER, "P_RESULT")),
+        ("a take-over that does not read back", ("FAULT_NO_READ_BACK", "CASE=1", *CALM, "P_TWICE")),
+        ("a take-over that does not wait for it", ("FAULT_NO_WAIT", "CASE=3", *CALM, "P_RESULT")),
+        ("the second job starts early", ("FAULT_CHAIN", "CASE=4", *CALMER, "P_ORDER")),
+        ("a stale report is obeyed", ("FAULT_STALE_REPORT", "CASE=2", *CALMER, "P_ORDER")),
     ):
         yield Check(group, what, flags, False)
 
@@ -112,5 +120,10 @@ def _planted() -> Iterator[Check]:
 #: For `make test`: a case with little trouble, and one planted fault.
 QUICK = (
     Check("", "set_triggers, twice", ("CASE=2", "DEATHS=0", "MESSAGES=0", *SAFETY)),
-    Check("", "no fence before the second call", ("CASE=2", "FAULT_SECOND_CALL", *SAFETY), False),
+    Check(
+        "",
+        "no fence before the second call",
+        ("CASE=2", "FAULT_SECOND_CALL", *CALMER, *SAFETY),
+        False,
+    ),
 )

@@ -29,6 +29,9 @@ CLAIMS: Mapping[str, str] = {
 }
 SAFETY = tuple(name for name in CLAIMS if name != "P_ENDS")
 
+#: The calls that change something, by their numbers in protocol.pml.
+CALLS = ("", "POST", "ADD_A", "ADD_B", "DROP_A", "PUT", "DEL")
+
 #: Steps in a run at most; what is deeper is told as not exhaustive.
 DEPTH = 100_000
 #: MB that one verifier may use.
@@ -67,7 +70,7 @@ def is_installed() -> bool:
     return all(shutil.which(tool) for tool in ("spin", "cc"))
 
 
-def verify(*flags: str, is_quick: bool = False) -> Verdict:
+def verify(*flags: str, is_small: bool = False) -> Verdict:
     """Check the model with these flags (`P_ORDER`, `CASE=2`), every state of it.
 
     A broken claim is told by one of its shortest runs. Where memory is too small for all
@@ -75,24 +78,23 @@ def verify(*flags: str, is_quick: bool = False) -> Verdict:
 
     Args:
         flags: what is defined for protocol.pml.
-        is_quick: tell a broken claim by the first run that was found, and compile in a second:
-            for models of some thousand states.
+        is_small: compile in a second instead of six; it then runs three times as long.
 
     Raises:
         NotVerified: spin, the compiler or the verifier failed, or took longer than `SECONDS`.
     """
     defines = [f"-D{flag}" for flag in flags]
     is_liveness = "P_ENDS" in flags
-    build = ["-O0" if is_quick else "-O1", "-DNFAIR=8" if is_liveness else "-DSAFETY"]
+    build = ["-O0" if is_small else "-O2", "-DNFAIR=8" if is_liveness else "-DSAFETY"]
     run = ["-a", "-f"] if is_liveness else []
     with tempfile.TemporaryDirectory(prefix="protocol-") as folder:
         _output(folder, "spin", "-a", *defines, str(MODEL))
-        options = [*build, "-DCOLLAPSE", f"-DMEMLIM={MEMORY}"]
+        options = [*build, f"-DMEMLIM={MEMORY}"]
         text = _run(folder, options, run)
         is_exhaustive = "out of memory" not in text
         if not is_exhaustive:
             text = _run(folder, [*build, "-DBITSTATE"], [*run, "-w33"])
-        if "errors: 0" not in text and not (is_liveness or is_quick):
+        if "errors: 0" not in text and not is_liveness:
             # The first run that was found is long; a search by breadth finds a short one.
             short = _run(folder, [*build, f"-DMEMLIM={MEMORY}", "-DBFS"], [])
             text = short if "errors: 1" in short else _run(folder, options, run)
@@ -123,7 +125,8 @@ def _story(folder: str, defines: list[str]) -> tuple[str, ...]:
     text = _output(folder, "spin", "-T", *trail)
     lines = (line.strip() for line in text.splitlines())
     told = tuple(line for line in lines if re.match(r"(worker|API|dispatcher|Redis)\b.*:? ", line))
-    return told or ("no step of the program",)
+    named = (re.sub(r"\bcall (\d)", lambda found: CALLS[int(found[1])], line) for line in told)
+    return tuple(named) or ("no step of the program",)
 
 
 def _number(pattern: str, text: str) -> float:

@@ -18,10 +18,7 @@ inline decide() {
 /* What an attempt does next, once it knows the webhook. */
 inline choose() {
   decide();
-  if
-  :: (ACTION(j) == SET || ACTION(j) == UPDATE) && !sees -> goto fails /* WebhookNotFound */
-  :: else
-  fi;
+  assert(sees || ACTION(j) == CREATE || ACTION(j) == DELETE); /* no job fails */
   if
   :: next -> goto send
   :: !next && is_unknown && !is_settled -> goto settle
@@ -121,7 +118,11 @@ settle: /* It ends, or with WAIT_FIRST calls, only once an earlier attempt's lon
 #ifdef FAULT_NO_WAIT                  /* planted: it does not wait for what may come late */
     :: is_settled = 1; goto read
 #endif
-    :: !IN_FLIGHT(w, j) -> is_settled = 1; goto read
+    :: !IN_FLIGHT(w, j) -> is_settled = 1;
+#ifdef P_ENDS                         /* no claim is fresh for ever */
+       fresh[w] = 0;
+#endif
+       goto read
     :: deaths > 0 -> die()
     fi
   }
@@ -191,16 +192,6 @@ succeeds:
 #endif
        IS_SEEN(w); WRITE; state[j] = SUCCESS; place[j] = NOWHERE;
        printf("worker %d: job %d is SUCCESS\n", w, j)
-    :: else -> printf("worker %d: its report of job %d is stale\n", w, j)
-    fi;
-    end_attempt(); goto end_idle
-  }
-
-fails:
-  atomic { /* step: tasks/lua/finish.lua tasks/create_webhook.py:fail tasks/create_webhook.py:stale */
-    if
-    :: HOLDS(w) -> IS_SEEN(w); WRITE; state[j] = FAILURE; place[j] = NOWHERE;
-       printf("worker %d: job %d is FAILURE\n", w, j)
     :: else -> printf("worker %d: its report of job %d is stale\n", w, j)
     fi;
     end_attempt(); goto end_idle

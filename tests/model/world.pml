@@ -21,7 +21,7 @@ inline effect(k, j, is_astray, answer) {
   if
   :: changed_it ->
      has_strayed = has_strayed || is_astray;
-     IS_IN_ORDER(j);
+     IS_IN_ORDER(j, EXCUSE(is_astray));
      IS_ONCE
   :: else
   fi;

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tests.model import __main__ as program
 from tests.model.checks import QUICK, Check, checks
-from tests.model.verifier import CLAIMS, INSTALL, MODEL, is_installed, verify
+from tests.model.verifier import CALLS, CLAIMS, INSTALL, MODEL, is_installed, verify
 from worker.stack import ROOT
 
 TEXT = "".join(path.read_text() for path in sorted(MODEL.parent.glob("*.pml")))
@@ -54,10 +54,15 @@ def test_each_planted_fault_and_each_claim_is_checked() -> None:
     assert set(CLAIMS) <= flags
 
 
+def test_a_run_is_told_with_the_names_that_the_model_gives_its_calls() -> None:
+    for number, name in enumerate(CALLS[1:], 1):
+        assert re.search(rf"#define {name} +{number}\b", TEXT)
+
+
 @pytest.mark.skipif(not is_installed(), reason=INSTALL)
 @pytest.mark.parametrize("check", QUICK, ids=lambda check: check.what)
 def test_the_protocol_holds_and_a_planted_fault_is_found(check: Check) -> None:
-    verdict = verify(*check.flags, is_quick=True)
+    verdict = verify(*check.flags, is_small=True)
 
     assert verdict.is_exhaustive
     assert verdict.holds == check.holds, verdict.story
