@@ -75,15 +75,20 @@ class Reference(Predicted):
         held["due_at"] = Now(at)
         return held
 
-    def add(self, jobs: Sequence[NewJob]) -> list[str]:
-        """Where each is now."""
-        return [self._add(job) for job in jobs]
+    def add(self, jobs: Sequence[NewJob], *, in_line: bool = False) -> list[str]:
+        """Where each is now, if others are `in_line` or not."""
+        places: list[str] = []
+        for new in jobs:
+            places.append(self._add(new, in_line=in_line))
+            in_line = in_line or (places[-1] == WAITING and new.not_before <= self.now)
+        return places
 
-    def _add(self, new: NewJob) -> str:
+    def _add(self, new: NewJob, *, in_line: bool) -> str:
         if not self.may("add", new.id):
             return EXISTS
         later = new.not_before > self.now
-        place = WAITING if later or self.count(PUBLISHED) >= self.pipe_size else PUBLISHED
+        waits = later or in_line or self.count(PUBLISHED) >= self.pipe_size
+        place = WAITING if waits else PUBLISHED
         held = self._move("add", new.id, "PENDING", place, HINT_SECONDS)
         held.update(v="1", attempt="0", attempts="0", created_at=Now(0), index=Now(0))
         held["due_at"] = new.not_before if later else Now(0)

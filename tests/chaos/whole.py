@@ -92,6 +92,7 @@ class NewJobs:
         lines = {name for name in names if name.startswith(f"{PREFIX}ready:")}  # an order of these
         sealed = {name for name in names if name.startswith(f"{PREFIX}sealed:")}
         known = {PREFIX + name for name in (*SETS, "audit")}
+        known |= {name for name in names if name.startswith(f"{PREFIX}round:audit:")}
         strange = names - records - lines - sealed - known
         queue: Any = self._client.lrange(QUEUE, 0, -1)
         sent = [json.loads(message)["headers"]["id"] for message in queue]

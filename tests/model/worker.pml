@@ -103,7 +103,7 @@ end_idle:
   }
 
 read:
-  atomic { /* step: tasks/ensure.py:read_back tasks/add_triggers.py:listed tasks/ensure.py:ensure tasks/change.py:update tasks/exact_triggers.py:set_triggers */
+  atomic { /* step: tasks/existing.py:read_back tasks/add_triggers.py:listed tasks/ensure.py:ensure tasks/change.py:update tasks/exact_triggers.py:set_triggers */
     if
     :: sees = exists; sees_a = has_a; sees_b = has_b; sees_on = is_on;
        printf("worker %d: reads the webhook for job %d\n", w, j); choose()
@@ -113,7 +113,7 @@ read:
   }
 
 settle: /* It ends, or with WAIT_FIRST calls, only once an earlier attempt's longest call is over. */
-  atomic { /* step: tasks/ensure.py:read_back */
+  atomic { /* step: tasks/existing.py:read_back */
     if
 #ifdef FAULT_NO_WAIT                  /* planted: it does not wait for what may come late */
     :: is_settled = 1; goto read
@@ -128,7 +128,7 @@ settle: /* It ends, or with WAIT_FIRST calls, only once an earlier attempt's lon
   }
 
 send: /* The fence, as the last thing before the bytes, and the bytes. */
-  atomic { /* step: tasks/create_webhook.py:check_current tasks/lua/gate_ask.lua tasks/deadline.py:Deadline.before_call */
+  atomic { /* step: tasks/turn.py:Turn.before_bytes tasks/lua/gate_ask.lua tasks/turn.py:Turn.before_call */
     if
 #ifdef FAULT_SECOND_CALL              /* planted: the fence stands before the first call alone */
     :: has_changed
