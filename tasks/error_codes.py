@@ -63,6 +63,11 @@ def class_of_status(status: int, code: str | None, body: bytes | None) -> type[A
     return WebhookRejected
 
 
+def is_documented(code: str) -> bool:
+    """Whether it is one of the codes that CometChat documents, letter by letter."""
+    return code in _CLASS_OF_CODE
+
+
 def is_known(code: str | None) -> bool:
     """Whether an answer with this code is decided by it, not by the status."""
     return class_of_code(0, code) is not None
