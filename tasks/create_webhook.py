@@ -94,6 +94,7 @@ def run_attempt(
     interrupted: type[Exception] | None = None
     try:
         refuse_if_workers_die(job)
+        way.check()  # also where this worker has no credentials for the account
         api = get_api(job.account).guarded(way, texts_of(job))
         result = act(api, job, progress=progress)
     except StoreUnavailable:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from tasks import Job, StepRefused, Webhook, enqueue_webhook, set_triggers
+from tasks import Job, StepRefused, Webhook, create_webhook, enqueue_webhook, set_triggers
 from tasks.actions import forget_job, retry_job
+from tasks.errors import AccountUnknown, Expired
 from tasks.failed import preview_retry, retry_failed_jobs
 from tasks.jobs import JobStore
 from tasks.schedule import retry_failed
 from tasks.store import get_store
 from tests.conftest import FAST, cancel_all, eventually, open_gate, use_environment
+from tests.integration.steps import new_job
 from worker.sandbox import SandboxControl
 from worker.stack import Part, Stack
 
@@ -262,3 +264,21 @@ def test_a_job_that_is_done_in_time_is_done() -> None:
         job = enqueue_webhook("shop", asked, expires_in=timedelta(minutes=1)).wait(10)
         assert (job.state, job.attempts) == ("SUCCESS", 2)
         assert job.as_json()["expires_at"] is not None
+
+
+def test_one_of_an_account_that_this_worker_does_not_know_ends_too(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had been due again at once, for ever."""
+
+    def get_api(account: str) -> Any:
+        raise AccountUnknown(f"no credentials for {account}")
+
+    monkeypatch.setattr(create_webhook, "get_api", get_api)
+    job = new_job("late", expires_at=store.clock() - 1)
+    store.add([job])
+
+    with pytest.raises(Expired):
+        create_webhook.create_webhook.apply(args=(job.id,), task_id=job.id, throw=True)
+
+    assert store.get(job.id).state == "FAILURE"
