@@ -29,7 +29,7 @@ def on_fixture() -> Iterator[Ground]:
         yield both
 
 
-@settings(OPTIONS, max_examples=120, derandomize=True)
+@settings(OPTIONS, max_examples=80, derandomize=True)
 @given(plan=PLANS)
 @example(Plan(there="makes it as asked", reads=("about another",)))
 @example(Plan(creates=("another's name, no effect",)))
