@@ -29,7 +29,9 @@ def _who_probes(chaos: Chaos, workers: list[Part]) -> int:
 
 
 def _closed() -> str:
-    return get_store().gate.look(DEFAULT).closed
+    """Why the gate is closed for all; for one app alone, "for one"."""
+    gate = get_store().gate.look(DEFAULT)
+    return "for one" if gate.only_app else gate.closed
 
 
 def _killed_while_it_probes(chaos: Chaos, workers: list[Part], kills: int) -> None:
