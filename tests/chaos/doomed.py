@@ -24,9 +24,8 @@ from unittest import mock
 
 # Loaded before the fork; a producer loads them at its first call.
 import kombu.transport.redis  # noqa: F401
-import redis.connection
 
-from tasks import Webhook, enqueue_webhook, enqueue_webhooks, producer
+from tasks import Webhook, bounded, enqueue_webhook, enqueue_webhooks, producer
 from tasks.jobs import JobStore
 from tests.conftest import use_environment
 
@@ -35,10 +34,28 @@ from tests.conftest import use_environment
 BETWEEN, CONNECTING, ADDING, PUBLISHING = STAGES = range(4)
 NAMES: Final = ("between two steps", "connecting", "in the script", "publishing")
 
+#: The byte that says that the producer stands where it was to stop.
+STANDS: Final = 1 + len(STAGES)
+
 #: Seconds that a producer may take, however slow the machine.
 PATIENCE: Final = 30.0
 #: Bytes that the kernel takes of a large command at a time, so that some are cut in the middle.
 SMALL_BUFFER: Final = 2_048
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A place within a producer's life.
+
+    Args:
+        stage: one of `STAGES`, but not the one between two.
+        times: how often it has entered this stage then.
+        behind: what the stage does is done, or it is about to begin.
+    """
+
+    stage: int
+    times: int
+    behind: bool
 
 
 @dataclass(frozen=True)
@@ -50,12 +67,14 @@ class Play:
         together: how many are in one call; 1 for one by one.
         env: its environment.
         drips: it writes to Redis in small pieces.
+        stop: where it stands still until it is killed.
     """
 
     items: Sequence[tuple[str, Webhook]]
     together: int
     env: Mapping[str, str]
     drips: bool = False
+    stop: Stop | None = None
 
     def __reduce__(self) -> Any:
         """Its way to the other process: a webhook's password is not pickled by itself."""
@@ -63,7 +82,7 @@ class Play:
             (app_id, webhook.wire(), webhook.password and webhook.password.get_secret_value())
             for app_id, webhook in self.items
         ]
-        return _play, (fields, self.together, dict(self.env), self.drips)
+        return _play, (fields, self.together, dict(self.env), self.drips, self.stop)
 
 
 def _play(fields: Sequence[tuple[str, Mapping[str, Any], str | None]], *rest: Any) -> Play:
@@ -91,18 +110,26 @@ class Doomed:
     def __init__(self, play: Play, folder: Path, name: str) -> None:
         self._notes = folder / f"{name}.notes"
         progress = folder / f"{name}.progress"
-        progress.write_bytes(bytes(1 + len(STAGES)))
+        progress.write_bytes(bytes(1 + STANDS))
         with progress.open("r+b") as file:
             self._progress = mmap.mmap(file.fileno(), 0)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["__main__", __name__])
         self._process = context.Process(target=_produce, args=(play, self._notes, progress))
         self._process.start()
+        self.stops = play.stop is not None
 
     def wait_for(self, stage: int, times: int) -> None:
         """Return once it has entered a stage so often, or has ended."""
+        self._wait_until(lambda: self._progress[1 + stage] >= times)
+
+    def wait_until_it_stands(self) -> None:
+        """Return once it stands where it was to stop, or has ended."""
+        self._wait_until(lambda: bool(self._progress[STANDS]))
+
+    def _wait_until(self, is_so: Callable[[], bool]) -> None:
         give_up = time.monotonic() + PATIENCE
-        while self._progress[1 + stage] < times and time.monotonic() < give_up:
+        while not is_so() and time.monotonic() < give_up:
             if self._process.exitcode is not None:
                 return
             time.sleep(0.0001)
@@ -137,7 +164,7 @@ def _produce(play: Play, notes: Path, progress: Path) -> None:
     with progress.open("r+b") as file:
         stages = mmap.mmap(file.fileno(), 0)
     book = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with _observed(stages, drips=play.drips):
+    with _observed(stages, play):
         for first in range(0, len(play.items), play.together):
             some = play.items[first : first + play.together]
             if play.together == 1:
@@ -151,8 +178,13 @@ def _produce(play: Play, notes: Path, progress: Path) -> None:
 
 
 @contextmanager
-def _observed(stages: mmap.mmap, *, drips: bool) -> Iterator[None]:
-    """Keep the first byte true while the producer runs."""
+def _observed(stages: mmap.mmap, play: Play) -> Iterator[None]:
+    """Keep the first byte true while the producer runs, and let it stop where it is to."""
+
+    def stand(stage: int, *, behind: bool) -> None:
+        if play.stop == Stop(stage, stages[1 + stage], behind):
+            stages[STANDS] = 1
+            time.sleep(PATIENCE)
 
     def during(stage: int, call: Callable[..., Any]) -> Callable[..., Any]:
         def observed(*args: Any, **options: Any) -> Any:
@@ -160,23 +192,26 @@ def _observed(stages: mmap.mmap, *, drips: bool) -> Iterator[None]:
             stages[1 + stage] = (stages[1 + stage] + 1) % 256
             stages[0] = stage
             try:
-                return call(*args, **options)
+                stand(stage, behind=False)
+                found = call(*args, **options)
+                stand(stage, behind=True)
+                return found
             finally:
                 stages[0] = before
 
         return observed
 
-    tcp: Any = redis.connection.Connection
-    connect = tcp._connect
+    kind: Any = bounded._BoundedConnection
+    connect = kind._connect
 
-    def connect_small(self: Any) -> socket.socket:
-        found: socket.socket = connect(self)
-        if drips:
+    def connect_small(self: Any) -> Any:
+        found = connect(self)
+        if play.drips:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
         return found
 
     with (
-        mock.patch.object(tcp, "_connect", during(CONNECTING, connect_small)),
+        mock.patch.object(kind, "_connect", during(CONNECTING, connect_small)),
         mock.patch.object(JobStore, "add", during(ADDING, JobStore.add)),
         mock.patch.object(producer, "publish", during(PUBLISHING, producer.publish)),
     ):
@@ -184,14 +219,19 @@ def _observed(stages: mmap.mmap, *, drips: bool) -> Iterator[None]:
 
 
 def kill_somewhere(doomed: Doomed, chance: random.Random, longest: float, calls: int) -> str | None:
-    """Kill a producer at a random instant of its life or of one of its stages; where it was hit.
+    """Kill a producer where it stops, else at a random instant of its life or of a stage.
 
     Args:
+        doomed: the producer.
+        chance: decides the instant.
         longest: seconds that it would take.
         calls: how many calls it would make.
+
+    Returns where it was hit; nothing if it had come to its end.
     """
-    stage = chance.choice([None, *STAGES[1:]])
-    if stage is None:
+    if doomed.stops:
+        doomed.wait_until_it_stands()
+    elif (stage := chance.choice([None, *STAGES[1:]])) is None:
         time.sleep(chance.uniform(0, 0.9 * longest))
     else:
         doomed.wait_for(stage, 1 if stage == CONNECTING else chance.randint(1, calls))

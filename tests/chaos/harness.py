@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from tasks import Webhook, repair
-from tasks.record import JobRecord, job_id
+from tasks.record import JobRecord
 from tasks.store import get_store
 from tests.chaos import verdict
 from tests.chaos.producer import BATCH, Key, Ledger, Producer, pending, webhook_of
@@ -222,7 +222,8 @@ class Chaos:
                 self.say(f"{words}: {key} {records.get(key)}")
         for problem in found.problems:
             self.require(False, problem)
-        if self.stack.redis is not None and self.stack.redis.part is self._remembers:
+        keeps = self.stack.redis is not None and self.stack.redis.part is self._remembers
+        if keeps and not self.ledger.may_expire:
             self._require_one_call_an_attempt()
         # The workers were stopped: what a killed one left to tell, the next one would tell.
         amiss = [one for one in repair.find_problems(repair=False) if one.kind != "untold"]
@@ -240,7 +241,7 @@ class Chaos:
     def records(self) -> dict[Key, JobRecord]:
         """The records of all that the producer knows of."""
         keys = sorted(self.ledger.accepted | self.ledger.unsure)
-        found = get_store().get_many([job_id("default", *key) for key in keys])
+        found = get_store().get_many([self.ledger.job_id(key) for key in keys])
         return {(record.app_id, record.webhook_id): record for record in found}
 
     def _waiting(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from config.accounts import DEFAULT
 from tasks import Webhook, enqueue_webhooks
 from tasks.actions import cancel_job
 from tasks.errors import JobNotFound, StepRefused, StoreUnavailable
@@ -45,8 +46,16 @@ class Ledger:
     perhaps_cancelled: set[Key] = field(default_factory=set)
     #: The workers were stopped before all was done: jobs may still wait, as if nobody had come.
     may_wait: bool = False
+    #: Records may have expired by the end: not every attempt is known.
+    may_expire: bool = False
     #: What was asked for, accepted or not.
     asked: dict[Key, Webhook] = field(default_factory=dict)
+    #: The accounts of the apps that are not of the default one.
+    accounts: dict[str, str] = field(default_factory=dict)
+
+    def job_id(self, key: Key) -> str:
+        """The id of the job that creates this webhook."""
+        return job_id(self.accounts.get(key[0], DEFAULT), *key)
 
 
 def webhook_of(number: int) -> tuple[str, Webhook]:
@@ -107,13 +116,15 @@ class Producer:
         """
         items = self.new_items(count)
         return sum(
-            self._enqueue(items[start : start + BATCH], insist=insist, **options)
+            self.enqueue(items[start : start + BATCH], insist=insist, **options)
             for start in range(0, count, BATCH)
         )
 
-    def _enqueue(
-        self, items: Sequence[tuple[str, Webhook]], *, insist: bool, **options: Any
+    def enqueue(
+        self, items: Sequence[tuple[str, Webhook]], *, insist: bool = True, **options: Any
     ) -> int:
+        """Enqueue these in one call, see `feed`; how many were accepted."""
+        self._ledger.asked.update(by_key(items))
         accepted = 0
         while items:
             began = time.monotonic()
@@ -164,7 +175,7 @@ class Producer:
     def cancel(self, key: Key) -> None:
         """Cancel a job, and note what was said."""
         try:
-            job = cancel_job(job_id("default", *key))
+            job = cancel_job(self._ledger.job_id(key))
         except (StepRefused, JobNotFound):
             return
         except StoreUnavailable:

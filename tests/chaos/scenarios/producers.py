@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections import Counter
@@ -14,7 +15,16 @@ import redis
 from config.settings import get_settings
 from tasks import Webhook
 from tasks.jobs import PREFIX
-from tests.chaos.doomed import NAMES, Acknowledged, Doomed, Play, kill_somewhere
+from tests.chaos.doomed import (
+    CONNECTING,
+    NAMES,
+    STAGES,
+    Acknowledged,
+    Doomed,
+    Play,
+    Stop,
+    kill_somewhere,
+)
 from tests.chaos.harness import Chaos
 from tests.chaos.producer import by_key
 from tests.chaos.registry import scenario
@@ -25,6 +35,11 @@ from tests.conftest import eventually
 WIDE, NARROW = {"PIPE_SIZE": "100000"}, {"PIPE_SIZE": "1"}
 FSYNC = {**WIDE, "ENQUEUE_DURABILITY": "fsync", "REDIS_APPENDFSYNC": "always"}
 EVERYSEC, ALWAYS = "everysec", "always"
+
+#: Where they are killed, in turn: before or behind each stage, and every second one anywhere.
+PLACES = tuple(
+    place for behind in (False, True) for stage in STAGES[1:] for place in ((stage, behind), None)
+)
 
 #: Every so many webhooks, one has a password.
 PASSWORD_EACH = 3
@@ -74,6 +89,7 @@ class Producers:
         self.jobs = NewJobs(self.client)
         self.hit: Counter[str] = Counter()
         self._started = 0
+        self._places = itertools.cycle(PLACES)
         # The process that producers are forked from starts now; it takes a second.
         chaos.require(self.start(Play((), 1, self.env)).finish(), "no producer starts")
 
@@ -125,9 +141,10 @@ class Producers:
         require, chance = self.chaos.require, self.chaos.random
         items = self.items(kind.count)
         before = clients_of(self.client)
+        calls = kind.count // kind.together
         play = Play(items, kind.together, self._env(kind), kind.drips)
-        doomed = self.start(play)
-        hit = kill_somewhere(doomed, chance, longest, kind.count // kind.together)
+        doomed = self.start(replace(play, stop=self._next_stop(calls)))
+        hit = kill_somewhere(doomed, chance, longest, calls)
         eventually(lambda: clients_of(self.client) <= before)
         said = doomed.acknowledged()
         there = self.look(items, said, f"{kind.name}, killed {hit}")
@@ -176,6 +193,14 @@ class Producers:
         require(self.jobs.add_up(), "import, again: the sets do not add up")
         self.hit["importing" if 0 < there < count else "before or after importing"] += 1
 
+    def _next_stop(self, calls: int) -> Stop | None:
+        """Where the next one is killed; nothing for any instant."""
+        if (place := next(self._places)) is None:
+            return None
+        stage, behind = place
+        times = 1 if stage == CONNECTING else self.chaos.random.randint(1, calls)
+        return Stop(stage, times, behind)
+
     def _env(self, kind: Kind) -> dict[str, str]:
         return {**self.env, **kind.env}
 
@@ -204,8 +229,7 @@ def producer_killed(chaos: Chaos) -> None:
             kills += producers.kill(kind, longest)
     total = producers.hit.total()
     for name in NAMES[1:]:
-        # Of a dozen kills, none may hit the short time of connecting.
-        hits = producers.hit[name] >= chaos.size(0, total // 20)
+        hits = producers.hit[name] >= max(1, total // 20)
         chaos.require(hits, f"hardly any were killed {name}")
     for number in range(chaos.size(1, 8)):
         producers.kill_import(chaos.stack.folder / f"import-{number}.jsonl", aimed=number % 4 < 3)
