@@ -62,6 +62,7 @@ end
 -- What has waited its time already goes first, as it came.
 local function line_up_first(id, since) line_up(id, since - 1e10) end
 
+-- Whether it was in none.
 local function line_up_one(id, due)
   local was = redis.pcall('HMGET', record(id), 'account', 'priority', 'group', 'app_id', 'state', 'created_at',
                          'after')
@@ -75,6 +76,7 @@ local function line_up_one(id, due)
     redis.call('ZADD', WAITING, stamp(held_until(id)), id)
   elseif not redis.call('ZSCORE', line, id) then
     if since and due < since - 1 then line_up_first(id, since) else line_up(id, was[5] == 'PENDING' and 'new' or 'back', was) end
+    return true
   end
 end
 
@@ -89,29 +91,45 @@ local function waiting_behind(instant, id, limit)
   return redis.call('ZRANGE', WAITING, first, first + limit - 1, 'WITHSCORES')
 end
 
--- Line up those whose time has come since this was done last, as many as `limit`. `until` says how far that
--- went, and `behind` the last id of that instant, if there were more. Returns whether there may be others left.
-local function line_up_due(limit)
-  local from = redis.call('HGET', ORDER, 'until') or '-inf'
-  local instant, id = string.match(redis.call('HGET', ORDER, 'behind') or '', '^(%S+) (.+)$')
+-- Line up those that are due from where `cursor` stands, as many as `limit`. `<cursor>until` says how far that
+-- went, and `<cursor>behind` the last id of that instant, if there were more. Returns whether there may be others
+-- left, and how many were in no line.
+local function line_up_from(cursor, limit)
+  local until_then, behind = cursor .. 'until', cursor .. 'behind'
+  local from = redis.call('HGET', ORDER, until_then) or '-inf'
+  local instant, id = string.match(redis.call('HGET', ORDER, behind) or '', '^(%S+) (.+)$')
   local due
   if instant == from then
     due = waiting_behind(instant, id, limit)
   else
     due = redis.call('ZRANGEBYSCORE', WAITING, from, stamp(now), 'WITHSCORES', 'LIMIT', 0, limit)
   end
-  local last
+  local last, found = nil, 0
   for i = 1, #due, 2 do
     if tonumber(due[i + 1]) > now then break end
     last = i
   end
-  for i = 1, last or 0, 2 do line_up_one(due[i], tonumber(due[i + 1])) end
-  if last and last + 1 == 2 * limit then
-    redis.call('HSET', ORDER, 'until', due[last + 1], 'behind', due[last + 1] .. ' ' .. due[last])
-    return true
+  for i = 1, last or 0, 2 do
+    if line_up_one(due[i], tonumber(due[i + 1])) then found = found + 1 end
   end
-  redis.call('HSET', ORDER, 'until', stamp(now))
-  redis.call('HDEL', ORDER, 'behind')
+  if last and last + 1 == 2 * limit then
+    redis.call('HSET', ORDER, until_then, due[last + 1], behind, due[last + 1] .. ' ' .. due[last])
+    return true, found
+  end
+  redis.call('HSET', ORDER, until_then, stamp(now))
+  redis.call('HDEL', ORDER, behind)
+  return false, found
+end
+
+-- Those whose time has come since this was done last.
+local function line_up_due(limit) return line_up_from('', limit) end
+
+-- All that are due, a few each time, in case one is in no line: lines may get lost. Those of accounts that nobody
+-- serves are due for ever. Returns how many were in none.
+local function line_up_missing(limit)
+  local more, found = line_up_from('missing ', limit)
+  if not more then redis.call('HDEL', ORDER, 'missing until') end
+  return found
 end
 
 -- A job to probe with: of any app in line, then any of its jobs. Those that fail are the first in their lines,

@@ -73,9 +73,8 @@ for round = 1, 2 do
   end
 end
 if not next_due and (more or room > 0) and redis.call('ZCOUNT', WAITING, '-inf', stamp(now)) > 0 then
-  if more then next_due = 0 end
-  -- Else somebody waits who is in no line of these accounts: all are looked at anew.
-  if not more then redis.call('HDEL', ORDER, 'until') end
+  -- Somebody waits who is in no line of these accounts.
+  if more or line_up_missing(limit) > 0 then next_due = 0 end
 end
 local first = redis.call('ZRANGEBYSCORE', WAITING, '(' .. stamp(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 if first[2] then next_due = math.min(next_due or math.huge, tonumber(first[2]) - now) end

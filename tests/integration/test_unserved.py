@@ -1,0 +1,58 @@
+"""Jobs of accounts that no worker serves wait, and cost those who are served nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import redis
+
+from tasks.jobs import STEP_LIMIT, JobStore
+from tests.integration.steps import add, client_fixture, new_job
+
+client = client_fixture
+
+MANY = 5 * STEP_LIMIT
+
+
+def wait_for_nobody(store: JobStore, client: redis.Redis) -> None:
+    """Jobs of an account that this store does not serve are due, all of them in line."""
+    now = store.clock()
+    jobs = [
+        replace(new_job(f"w{number}", not_before=now + 60), account="gone")
+        for number in range(MANY)
+    ]
+    store.add(jobs)
+    client.zadd("webhooks:waiting", {job.id: now - 5 for job in jobs})
+    for _ in range(3 * MANY // STEP_LIMIT):
+        assert store.take_due(queued=0).hints == []
+
+
+def due_now(store: JobStore, client: redis.Redis, job: str) -> None:
+    """It has become due since the last look, if that went on from the one before."""
+    until = client.hget("webhooks:order", "until")
+    client.zadd("webhooks:waiting", {job: float(until or store.clock()) + 0.0001})
+
+
+def test_they_are_no_reason_to_hurry(store: JobStore, client: redis.Redis) -> None:
+    wait_for_nobody(store, client)
+    assert 0.0 not in [store.take_due(queued=0).next_due for _ in range(20)]
+
+
+def test_what_becomes_due_does_not_wait_until_all_were_looked_at(
+    store: JobStore, client: redis.Redis
+) -> None:
+    wait_for_nobody(store, client)
+    for number in range(10):
+        job = add(store, f"due-{number}", not_before=store.clock() + 60)
+        due_now(store, client, job)
+        assert [one for one, _ in store.take_due(queued=0).hints] == [job]
+        store.take_due(queued=0)
+
+
+def test_one_whose_line_was_lost_is_found_among_them(store: JobStore, client: redis.Redis) -> None:
+    wait_for_nobody(store, client)
+    job = add(store, not_before=store.clock() + 60)
+    client.zadd("webhooks:waiting", {job: store.clock() - 3})
+    client.hset("webhooks:order", "until", store.clock())
+    hints = [store.take_due(queued=0).hints for _ in range(2 * MANY // STEP_LIMIT)]
+    assert [one for some in hints for one, _ in some] == [job]
