@@ -28,9 +28,9 @@ def _who_probes(chaos: Chaos, workers: list[Part]) -> int:
     return [f"{part.name}@stack" for part in workers].index(str(record.worker).partition("/")[0])
 
 
-def _closed() -> str:
-    """Why the gate is closed for all; for one app alone, "for one"."""
-    gate = get_store().gate.look(DEFAULT)
+def closed(account: str = DEFAULT) -> str:
+    """Why an account's gate is closed for all; for one app alone, "for one"."""
+    gate = get_store().gate.look(account)
     return "for one" if gate.only_app else gate.closed
 
 
@@ -38,7 +38,7 @@ def _killed_while_it_probes(chaos: Chaos, workers: list[Part], kills: int) -> No
     """Each probe is held at the API, its effect done or not, and its worker is killed then."""
     chaos.sandbox.faults({"kind": "status", "status": 503})
     chaos.feed(chaos.size(60, 2_000))
-    chaos.wait_for(lambda: _closed() == "unavailable", 60, "the gate closes")
+    chaos.wait_for(lambda: closed() == "unavailable", 60, "the gate closes")
     for number in range(kills):
         when = ("before", "after")[number % 2]
         chaos.sandbox.faults(
@@ -55,7 +55,7 @@ def _killed_while_it_probes(chaos: Chaos, workers: list[Part], kills: int) -> No
         chaos.require(calls <= most, f"{calls} calls, at most {most:.0f} in this time")
     chaos.sandbox.faults(*TENTH)
     chaos.mark()
-    chaos.wait_for(lambda: _closed() == "", 30, "the gate opens")
+    chaos.wait_for(lambda: closed() == "", 30, "the gate opens")
 
 
 def _killed_while_paused(chaos: Chaos, workers: list[Part], kills: int) -> None:
@@ -71,7 +71,7 @@ def _killed_while_paused(chaos: Chaos, workers: list[Part], kills: int) -> None:
     _replace(chaos, workers, 0)
     calls = len(chaos.sandbox.calls(1_000_000)) - before
     chaos.require(calls == 0, f"{calls} calls while the gate was paused")
-    chaos.require(_closed() == "paused", f"the gate was closed by a person, and is {_closed()!r}")
+    chaos.require(closed() == "paused", f"the gate was closed by a person, and is {closed()!r}")
     get_store().gate.resume(DEFAULT)
     chaos.mark()
 

@@ -7,19 +7,16 @@ import time
 
 from config.accounts import DEFAULT
 from tasks import Webhook
-from tasks.store import get_store
 from tests.chaos.harness import Chaos
 from tests.chaos.registry import scenario
+from tests.chaos.scenarios.gates import PROBE_SECONDS, closed
 from worker.sandbox.settings import DEFAULT_NEW_KEY, DEFAULT_NEW_SECRET
 from worker.stack import Part
 
 OTHER = "eu"
 
-#: The apps of the other account: more than one, so that its gate closes for all of them.
-APPS = tuple(f"{OTHER}-{number}" for number in range(3))
-
-#: Seconds between the probes of the account whose API is away.
-PROBE_SECONDS = 2.0
+#: The apps of the other account, each with fewer webhooks than the 25 that it may have.
+APPS = tuple(f"{OTHER}-{number}" for number in range(12))
 
 #: Seconds within which a job of the account that nothing ails begins.
 SOON = 5.0
@@ -34,10 +31,9 @@ class Pair:
         self._number = 0
         chaos.ledger.accounts.update(dict.fromkeys(APPS, OTHER))
 
-    def enqueue(self, seconds: float) -> None:
-        """Do so for this time."""
-        give_up = time.monotonic() + seconds
-        while time.monotonic() < give_up:
+    def enqueue(self, times: int) -> None:
+        """Do so this often."""
+        for _ in range(times):
             self._number += 1
             self._chaos.feed(1)
             webhook = Webhook(
@@ -68,28 +64,28 @@ def _calls(chaos: Chaos) -> int:
 @scenario("two accounts, a job every few seconds, the API away for one; SIGKILL of workers")
 def accounts(chaos: Chaos) -> None:
     """The other account does not wait, and the one is called as rarely as a probe."""
-    seconds = chaos.size(1, 40)
+    times = chaos.size(10, 20)
     eu = {"key": DEFAULT_NEW_KEY, "secret": DEFAULT_NEW_SECRET}
-    chaos.start(COMETCHAT_ACCOUNTS=json.dumps({OTHER: eu}), GATE_PROBE_SECONDS=str(PROBE_SECONDS))
+    chaos.start(COMETCHAT_ACCOUNTS=json.dumps({OTHER: eu}))
     chaos.sandbox.settings(accepted_keys=["old", "new"])
     workers: list[Part] = [chaos.worker(), chaos.worker()]
-    pair = Pair(chaos, chaos.size(1, 8) / 4)
-    pair.enqueue(seconds)
+    # The gate closes at the eighth job that fails.
+    pair = Pair(chaos, chaos.size(1, 20) / 10)
+    pair.enqueue(times)
     chaos.sandbox.faults(*({"kind": "status", "status": 503, "app_id": app} for app in APPS))
-    pair.enqueue(seconds)
-    gates = get_store().gate
-    chaos.wait_for(lambda: gates.look(OTHER).closed, 30, "the gate closes")
+    pair.enqueue(times)
+    chaos.wait_for(lambda: closed(OTHER) == "unavailable", 30, "the gate closes")
     before, began = _calls(chaos), time.monotonic()
     for number in range(chaos.size(1, 4)):
         chaos.kill(workers[number % 2])
         workers[number % 2] = chaos.worker()
-        pair.enqueue(seconds)
+        pair.enqueue(times)
     calls, most = _calls(chaos) - before, 3 + (time.monotonic() - began) / PROBE_SECONDS
     chaos.require(calls <= most, f"{calls} calls of an API that is away, at most {most:.0f}")
-    chaos.require(not gates.look(DEFAULT).closed, "the gate of the other account closed, too")
+    chaos.require(not closed(DEFAULT), "the gate of the other account closed, too")
     chaos.sandbox.faults()
     chaos.mark()
-    chaos.wait_for(lambda: not gates.look(OTHER).closed, 30, "the gate opens")
-    pair.enqueue(seconds)
+    chaos.wait_for(lambda: not closed(OTHER), 30, "the gate opens")
+    pair.enqueue(times)
     chaos.drain()
     pair.judge()
