@@ -19,7 +19,13 @@ from tasks.errors import (
     PlanLimit,
     WebhookRejected,
 )
-from tasks.existing import foreign_in, read_back, use_existing, with_differences
+from tasks.existing import (
+    foreign_in,
+    read_back,
+    read_back_after,
+    use_existing,
+    with_differences,
+)
 from tasks.passwords import open_webhook
 from tasks.progress import Progress
 from tasks.record import JobRecord
@@ -116,11 +122,7 @@ def _looked_at(
     if not foreign_in(job, created, progress):
         return created
     progress.stored_form = mark_of(created)
-    try:
-        found = read_back(api, job)
-    except ApiFailure as failure:
-        failure.outcome_unknown = True
-        raise
+    found = read_back_after(api, job)
     if found is None:
         raise ApiUnavailable(
             f"CometChat answered that it created webhook {job.webhook_id!r} of app {job.app_id!r}, "

@@ -156,6 +156,15 @@ def read_back(api: CometChat, job: JobRecord) -> WebhookFound | None:
     return found
 
 
+def read_back_after(api: CometChat, job: JobRecord) -> WebhookFound | None:
+    """The same behind a call that may have changed it, which stays unknown if it cannot be read."""
+    try:
+        return read_back(api, job)
+    except ApiFailure as failure:
+        failure.outcome_unknown = True
+        raise
+
+
 def _not_taken(job: JobRecord, now: Mapping[str, Any], progress: Progress) -> list[str]:
     """In which fields the webhook is no form of what was sent."""
     return foreign(job.webhook, _as_asked(job, now, progress))
@@ -187,11 +196,7 @@ def _send(
 
 def _look_after(api: CometChat, job: JobRecord) -> WebhookFound:
     """The webhook after an update of which the answer shows another one."""
-    try:
-        found = read_back(api, job)
-    except ApiFailure as failure:
-        failure.outcome_unknown = True
-        raise
+    found = read_back_after(api, job)
     if found is None:
         raise _deleted(job)
     return found

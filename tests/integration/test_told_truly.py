@@ -73,15 +73,21 @@ def dispatcher_tells(client: redis.Redis) -> None:
     Telling(Leases("other")).tick(get_store(), lambda: True)
 
 
+def forgotten_while_away(store: JobStore, backend: Any) -> Any:
+    """A job that was forgotten while the result backend was away."""
+    job = enqueued()
+    ended(store, job)
+    backend.away = True
+    forget_job(job.id)
+    backend.away = False
+    return job
+
+
 class TestForgotten:
     def test_a_result_that_could_not_be_forgotten_is_later(
         self, store: JobStore, client: redis.Redis, backend: Any
     ) -> None:
-        job = enqueued()
-        ended(store, job)
-        backend.away = True
-        forget_job(job.id)
-        backend.away = False
+        job = forgotten_while_away(store, backend)
         assert told(job) == "SUCCESS"
         dispatcher_tells(client)
         assert told(job) == "PENDING"
@@ -90,11 +96,7 @@ class TestForgotten:
     def test_nor_is_it_that_of_the_job_that_is_enqueued_anew(
         self, store: JobStore, client: redis.Redis, backend: Any
     ) -> None:
-        job = enqueued()
-        ended(store, job)
-        backend.away = True
-        forget_job(job.id)
-        backend.away = False
+        job = forgotten_while_away(store, backend)
         assert enqueued().id == job.id
         dispatcher_tells(client)
         assert told(job) == "PENDING"
@@ -103,11 +105,7 @@ class TestForgotten:
     def test_whatever_becomes_of_the_job_that_is_enqueued_anew(
         self, store: JobStore, backend: Any, state: str
     ) -> None:
-        job = enqueued()
-        ended(store, job)
-        backend.away = True
-        forget_job(job.id)
-        backend.away = False
+        job = forgotten_while_away(store, backend)
         enqueued()
         if state == "FAILURE":
             ended(store, job, "FAILURE", "new")
