@@ -24,19 +24,31 @@ class Scenario:
     seeds: int | None
     #: It judges itself, and has a short form among the other tests.
     apart: bool = False
+    #: `make test` runs its short form, too.
+    short: bool = True
 
 
 _SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(
-    fault: str, *, heavy: bool = False, seeds: int | None = None, apart: bool = False
+    fault: str,
+    *,
+    heavy: bool = False,
+    seeds: int | None = None,
+    apart: bool = False,
+    short: bool = True,
 ) -> Callable[[Callable[[Chaos], None]], Callable[[Chaos], None]]:
-    """Make a function a row of the table; its name is what `--only` takes."""
+    """Make a function a row of the table; its name is what `--only` takes.
+
+    Args:
+        fault: what happens, for people.
+        heavy, seeds, apart, short: as in `Scenario`.
+    """
 
     def register(run: Callable[[Chaos], None]) -> Callable[[Chaos], None]:
         name = run.__name__.replace("_", "-")
-        _SCENARIOS[name] = Scenario(name, fault, run, heavy, seeds, apart)
+        _SCENARIOS[name] = Scenario(name, fault, run, heavy, seeds, apart, short)
         return run
 
     return register

@@ -69,7 +69,7 @@ def test_no_false_alarm_beside_busy_workers(busy: Stack) -> None:
     sandbox.faults({"operation": "create", "kind": "status", "status": 503, "rate": 0.2})
     items = [
         (f"shop-{n}", {"id": "a", "name": "A", "webhookURL": "https://a.example/"})
-        for n in range(500)
+        for n in range(250)
     ]
     done = threading.Event()
 

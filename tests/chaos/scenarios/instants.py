@@ -26,7 +26,7 @@ TTL, PAUSE = 2, 0.7
 TURNS = (["message_sent"], ["user_blocked"], [])
 
 
-@scenario("many jobs due at one instant, a worker killed then")
+@scenario("many jobs due at one instant, a worker killed then", short=False)
 def instant(chaos: Chaos) -> None:
     """None runs before it, and all run behind it, whoever is killed."""
     jobs = chaos.size(300, 5_000)
@@ -46,7 +46,7 @@ def instant(chaos: Chaos) -> None:
     chaos.report.notes.append(f"all begun within {max(began) - due:.1f} s")
 
 
-@scenario("records that expire while jobs of the same webhooks go on (times scaled)")
+@scenario("records that expire while jobs of the same webhooks go on (times scaled)", short=False)
 def expiring(chaos: Chaos) -> None:
     """A webhook whose record is gone is not made again, and nothing is left of any job."""
     rounds, webhooks = chaos.size(8, 80), 10

@@ -45,7 +45,7 @@ def _meanwhile(chaos: Chaos, meddle: Callable[[redis.Redis], None]) -> None:
     chaos.drain()
 
 
-@scenario("the queue deleted")
+@scenario("the queue deleted", short=False)
 def queue_deleted(chaos: Chaos) -> None:
     """Hints that nobody claims are sent again."""
     deleted = []
@@ -88,7 +88,7 @@ def doubled(chaos: Chaos) -> None:
     chaos.require(not repeated, f"ran more than once: {repeated[:3]}")
 
 
-@scenario("messages in any order")
+@scenario("messages in any order", short=False)
 def shuffled(chaos: Chaos) -> None:
     """The first is not the oldest any more."""
     shuffle = """

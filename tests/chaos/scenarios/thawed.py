@@ -45,7 +45,10 @@ def _freeze_in_calls(chaos: Chaos, worker: Part, webhooks: int) -> None:
     worker.signal(signal.SIGCONT)
 
 
-@scenario("SIGSTOP in the middle of calls, SIGCONT after others have the jobs: stale attempts")
+@scenario(
+    "SIGSTOP in the middle of calls, SIGCONT after others have the jobs: stale attempts",
+    short=False,
+)
 def thawed(chaos: Chaos) -> None:
     """What a stale attempt does is undone by nobody's hand: the last job decides."""
     chaos.start()
