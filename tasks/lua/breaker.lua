@@ -6,6 +6,8 @@
 local MARGIN = 0.975
 -- Where a call is refused behind one that was, the next is made so many seconds later.
 local SOON = 0.2
+-- Where an answer tells too short a wait, the next is longer by this, and so many seconds at most.
+local SHORT, SHORT_MOST = 1.5, 10
 -- What went through is known so many seconds after the gate opened; a 429 may come when there was not
 -- much to do yet, and no plan of CometChat allows less than 500 calls a minute.
 local SETTLED, LOWEST_PLAN = 2, 500 / 60
@@ -95,9 +97,18 @@ local function hear_bad(gate, at, id, app)
 end
 
 -- Calls a second that went through when a 429 came; what just began again tells nothing.
-local function went_through(gate, at, rate)
-  if at < (gate.open_at or 0) + SETTLED then return rate end
+local function went_through(gate, at)
+  if at < (gate.open_at or 0) + SETTLED then return nil end
   return gate.second and at - gate.second < 2 and math.max(gate.last, gate.count) or 0
+end
+
+-- How long to wait by a 429 that tells it. What was called behind an earlier one, with no success in between,
+-- has waited as long as that told, and it was too short.
+local function wait_told(gate, at, since, wait)
+  local was = gate.limited_at or math.huge
+  if since > was then put(gate, 'short', (gate.ok_at or 0) < was and (gate.short or 0) + 1 or nil) end
+  if since > was or not gate.limited_at then put(gate, 'limited_at', at) end
+  return math.max(wait, math.min(wait * SHORT ^ (gate.short or 0), SHORT_MOST))
 end
 
 -- A 429 to a call that was made at `since`. It is learnt from once a second: a limit by the second,
@@ -105,7 +116,7 @@ end
 local function hear_limited(gate, at, since, wait, most, is_announced)
   local tells_when = wait > 0
   if tells_when then
-    put(gate, 'wait_until', math.max(gate.wait_until or 0, at + wait))
+    put(gate, 'wait_until', math.max(gate.wait_until or 0, at + wait_told(gate, at, since, wait)))
   end
   -- Whose limit is told needs no other to be learnt: the window was used up, that is all.
   if is_announced and tells_when then return end
@@ -118,18 +129,21 @@ local function hear_limited(gate, at, since, wait, most, is_announced)
     end
     return
   end
-  local rate, top = rate_at(gate, at, most), nil
+  local rate, through, top = rate_at(gate, at, most), went_through(gate, at), nil
   if not gate.learnt_at then
     local least = (tells_when or (gate.ok_at or 0) > at - 60) and LOWEST_PLAN or 1
-    top = math.min(rate, math.max(went_through(gate, at, rate), least))
+    top = math.min(rate, math.max(through or rate, least))
   elseif (gate.ok_at or 0) >= gate.learnt_at then
-    top = math.min(rate, math.max(went_through(gate, at, rate), 1))
+    top = math.min(rate, math.max(through or rate, 1))
   elseif tells_when then
     return -- the time that it told was too short, and the rate not tried
   else
     top = rate / 2
   end
-  top = math.max(top, 1 / PROBE_MOST)
+  -- Where less went through, others may have used it up, and this is a guess.
+  local is_known = (through or 0) >= LOWEST_PLAN
+  put(gate, 'told', tells_when and is_known and wait or nil)
+  top = math.max(gate.told and NEAR * top or top, 1 / PROBE_MOST)
   put(gate, 'top', top)
   put(gate, 'learnt_at', at)
   put(gate, 'turn', math.max(gate.turn or 0, at + 1 / (LESS * top)))

@@ -13,7 +13,9 @@ local BURST_SECONDS = 0.02
 -- After a 429 the rate is this part of what went through. It grows by a cubic (as TCP's CUBIC and
 -- AWS's adaptive retries): fast at first, slowly where the limit was met, then faster again.
 local LESS, GROWTH = 0.9, 0.0005
-local FLAT_AFTER = ((1 - LESS) / GROWTH) ^ (1 / 3)
+-- Where a 429 tells how long to wait, all calls stand still as long: the rate stays just below the limit
+-- (NEAR), and grows the more slowly the longer that wait is, so that little is lost by it.
+local NEAR, LESS_TOLD, SLOWER, SLOWEST = 0.985, 0.97, 7, 60
 -- While it is away it is asked this often; when it is back, the rate grows for so long.
 local BROKEN_PROBE, RAMP_SECONDS, RAMP_LEAST = 1, 10, 20
 -- A refused account is asked every `probe` seconds, so many times, then less and less often.
@@ -23,7 +25,7 @@ local WAIT_MOST = 600
 -- Redis's clock may be set back: an instant that is further ahead than it can be is moved to the latest
 -- that it can be.
 local AHEAD_MOST = {wait_until = WAIT_MOST, probe_at = 2 * PROBE_MOST, second = 0, ok_at = 0,
-  learnt_at = 0, counted_at = 0, rejected_at = 0, broken_at = 0, ramp_at = 0, down_at = 0, open_at = 0,
+  learnt_at = 0, limited_at = 0, counted_at = 0, rejected_at = 0, broken_at = 0, ramp_at = 0, down_at = 0, open_at = 0,
   paused_at = 0, alarmed_at = 0, hinted_at = 0}
 
 local function gate_key(account) return KEYS[1] .. 'gate:' .. account end
@@ -94,7 +96,9 @@ local function rate_at(gate, at, most)
   local rate = most > 0 and most or math.huge
   if gate.announced then rate = math.min(rate, gate.announced) end
   if gate.top then
-    local since = at - gate.learnt_at - FLAT_AFTER
+    local less = gate.told and LESS_TOLD or LESS
+    local slower = math.min(math.max(SLOWER * (gate.told or 0), 1), SLOWEST)
+    local since = (at - gate.learnt_at) / slower - ((1 - less) / GROWTH) ^ (1 / 3)
     rate = math.min(rate, gate.top * (1 + GROWTH * since ^ 3))
   end
   if gate.ramp_at and at < gate.ramp_at + RAMP_SECONDS then

@@ -34,7 +34,7 @@ local function answer(at, n)
       if window ~= api.window then api.window, api.used = window, 0 end
       api.used = api.used + 1
       local told = {what = 'ok', wait = -1, limit = -1, left = -1, reset = -1}
-      if api.used > day.limit then told.what = 'limited' end
+      if api.used > day.limit then told.what, told.wait = 'limited', day.retry_after or -1 end
       if day.announced then
         told.limit, told.left = day.limit, math.max(day.limit - api.used, 0)
         told.ends = math.ceil((window + 1) * day.window)
@@ -139,6 +139,34 @@ def test_a_limit_is_used_and_kept(play: Play, announced: bool) -> None:
     refused = later.count("limited")
     assert later.count("ok") >= 0.95 * 80 * 100
     assert refused <= (0.001 if announced else 0.01) * len(later)
+
+
+@pytest.mark.parametrize("threads", [16, 64])
+@pytest.mark.parametrize(("seconds", "most_refused"), [(1, 0.001), (5, 0.001), (60, 0)])
+def test_what_a_429_tells_to_wait_is_hardly_ever_waited(
+    play: Play, seconds: float, most_refused: float, threads: int
+) -> None:
+    day = limited(100, retry_after=seconds)
+    calls = play(day, seconds=seconds + 90, threads=threads)["calls"]
+    later = [what for at, what in calls if at >= seconds + 5]
+    assert later.count("ok") >= 0.95 * 85 * 100
+    assert later.count("limited") <= most_refused * len(later)
+
+
+def test_a_higher_limit_is_found_though_a_429_costs_seconds(play: Play) -> None:
+    days = limited(100, until=60, retry_after=1), limited(200, since=60, retry_after=1)
+    calls = play(*days, seconds=260, threads=64)["calls"]
+    assert len([at for at, what in calls if 220 <= at < 260 and what == "ok"]) >= 0.9 * 40 * 200
+
+
+@pytest.mark.parametrize(("limit", "retry_after", "refused"), [(6_000, 1, 0.01), (600, 1, 0.02)])
+def test_a_limit_by_the_minute_is_used_though_each_429_tells_a_second(
+    play: Play, limit: int, retry_after: float, refused: float
+) -> None:
+    calls = play(limited(limit, window=60, retry_after=retry_after), seconds=300)["calls"]
+    whats = [what for _, what in calls]
+    assert whats.count("ok") >= 0.99 * 5 * limit
+    assert whats.count("limited") <= refused * len(whats)
 
 
 def test_a_limit_that_changes_is_followed(play: Play) -> None:

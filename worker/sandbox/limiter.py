@@ -26,6 +26,8 @@ class RateLimit(BaseModel):
     calls: int = Field(ge=0, le=1_000_000)
     seconds: float = Field(default=1.0, gt=0, le=86_400)
     headers: HeadersStyle = "x-ratelimit"
+    #: What a 429 tells to wait, if not until the window ends.
+    retry_after: float | None = Field(default=None, gt=0, le=86_400)
 
 
 class Admission(NamedTuple):
@@ -71,11 +73,11 @@ class Limiter:
     def _headers(
         self, limit: RateLimit, passes: bool, seconds: float, now: float, left: int
     ) -> dict[str, str]:
-        style = limit.headers
+        style, told = limit.headers, limit.retry_after or seconds
         if style.startswith("x-"):
             headers = rate_limit_headers(style, seconds, now, limit=limit.calls, left=left)
-            return headers if passes else headers | rate_limit_headers("retry-after", seconds, now)
-        return {} if passes else rate_limit_headers(style, seconds, now)
+            return headers if passes else headers | rate_limit_headers("retry-after", told, now)
+        return {} if passes else rate_limit_headers(style, told, now)
 
 
 def refusal() -> Answer:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import click
 
@@ -18,6 +19,9 @@ from tests.benchmarks.guest.world import say
 DAYS: dict[str, tuple[str, Callable[[], list[Figure]]]] = {
     "limit-announced": ("limit announced", limits.announced),
     "limit-silent": ("limit not announced", limits.silent),
+    "limit-waits-1": ("limit not announced, `Retry-After: 1`", partial(limits.told_to_wait, 1)),
+    "limit-waits-5": ("limit not announced, `Retry-After: 5`", partial(limits.told_to_wait, 5)),
+    "limit-minute": ("as many by the minute, `Retry-After: 1`", limits.by_the_minute),
     "limit-changes": ("limit 100, then 50, then 200", limits.changed),
     "outage": ("120 s outage, 5,000 jobs wait", away.outage),
     "key-refused": ("key refused for 120 s", away.key_refused),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ from tests.benchmarks.guest.machine import IDLE, Idle
 from tests.benchmarks.guest.world import ANNOUNCED, LIMIT, SILENT, World, say, sleep_until, world
 
 #: Seconds that are left to learn, and those that are measured then.
-LEARN, MEASURED = 10.0, 40.0
+LEARN, MEASURED, LONG = 10.0, 40.0, 80.0
+MINUTE = 60
 #: The limits of the day on which it changes, and seconds for each of them.
 CHANGES, EACH = (100, 50, 200), 20.0
 
@@ -27,6 +29,19 @@ def silent() -> list[Figure]:
     """A 429 without headers is all that tells it."""
     entries = [{"from": 0, "limit": SILENT}]
     return _run(entries, [(LEARN, LEARN + MEASURED, LIMIT)], REFUSED_SILENT)
+
+
+def told_to_wait(seconds: float) -> list[Figure]:
+    """A 429 without other headers tells how long to wait, which all calls then do."""
+    entries = [{"from": 0, "limit": {**SILENT, "headers": "retry-after", "retry_after": seconds}}]
+    return _run(entries, [(LEARN, LEARN + LONG, LIMIT)], REFUSED_SILENT)
+
+
+def by_the_minute() -> list[Figure]:
+    """As many calls are allowed, but counted by the minute; a 429 tells to wait for a second."""
+    limit = {"calls": 60 * LIMIT, "seconds": MINUTE, "headers": "retry-after", "retry_after": 1}
+    spans = [(MINUTE, 2 * MINUTE, LIMIT)]
+    return _run([{"from": 0, "limit": limit}], spans, REFUSED_SILENT, begins_with=MINUTE)
 
 
 def changed() -> list[Figure]:
@@ -48,13 +63,24 @@ def _changed(headers: str, refused: float) -> list[Figure]:
 Span = tuple[float, float, int]
 
 
-def _run(entries: list[dict[str, Any]], spans: Sequence[Span], refused: float) -> list[Figure]:
-    """Play the entries, and measure the spans, each from and to when and how many are allowed."""
+def _run(
+    entries: list[dict[str, Any]], spans: Sequence[Span], refused: float, *, begins_with: int = 1
+) -> list[Figure]:
+    """Play the entries, and measure the spans.
+
+    Args:
+        entries: of the timeline.
+        spans: each from and to when, and how many calls a second are allowed.
+        refused: the bound of the share of the calls that are refused.
+        begins_with: seconds of the clock with whose next multiple it begins.
+    """
     end = spans[-1][1]
     with world() as here:
         here.sandbox.settings(limit=entries[0]["limit"])
-        here.enqueue(int(1.3 * max(calls for _, _, calls in spans) * (end + 10)))
+        seconds = end + 10 + begins_with
+        here.enqueue(int(1.3 * max(calls for _, _, calls in spans) * seconds))
         here.start_workers()
+        sleep_until(time.time() // begins_with * begins_with + begins_with - 0.5)
         began = here.play(*entries)
         sleep_until(began + LEARN)
         idle = Idle()
