@@ -24,6 +24,7 @@ from tasks.attempt import attempt_entry, ended, log_fields, own_refusal
 from tasks.backoff import RetryPolicy
 from tasks.clients import get_api
 from tasks.deadline import Deadline
+from tasks.delayed import Enqueuing
 from tasks.errors import (
     ApiFailure,
     RateLimited,
@@ -52,7 +53,7 @@ LOST_IN_A_ROW = 3
 leaving = threading.Event()
 
 
-@app.task(name="tasks.create_webhook", bind=True, throws=(WebhookJobError,))
+@app.task(base=Enqueuing, name="tasks.create_webhook", bind=True, throws=(WebhookJobError,))
 def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) -> dict[str, Any]:
     """Run one attempt of a job, whatever it asks for. Returns the job's result."""
     if not isinstance(job_id, str):

@@ -1,0 +1,107 @@
+"""`create_webhook.delay`, as a Celery user calls it: a job like that of `enqueue_webhook`."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasks import InvalidInput, JobConflict, get_job
+from tasks.create_webhook import create_webhook
+from tasks.store import get_store
+from worker.sandbox import SandboxControl
+
+ORDERS = {"id": "orders", "name": "Orders", "webhookURL": "https://shop.example.com/hook"}
+
+
+def in_an_hour(**options: Any) -> Any:
+    """When the job of such a call is due, in seconds from now on."""
+    result = create_webhook.apply_async(("later", ORDERS), **options)
+    job = get_job(result.id)
+    assert (job.state, result.state) == ("PENDING", "PENDING")
+    return (job.record.due_at or 0) - time.time()
+
+
+class TestOfAWorker:
+    def test_a_webhook_is_created_and_the_result_is_the_jobs(
+        self, sandbox: SandboxControl, app_id: str
+    ) -> None:
+        result = create_webhook.delay(app_id, ORDERS)
+        assert result.get(timeout=10)["outcome"] == "created"
+        assert result.id == get_job(result.id).id
+        [one] = [one for one in sandbox.webhooks() if one["app_id"] == app_id]
+        assert (one["id"], one["name"]) == ("orders", "Orders")
+
+    def test_again_it_is_the_same_job(self, sandbox: SandboxControl, app_id: str) -> None:
+        first = create_webhook.delay(app_id, ORDERS)
+        assert create_webhook.delay(app_id=app_id, webhook=ORDERS).id == first.id
+        assert create_webhook.s(app_id, ORDERS).delay().id == first.id
+        with pytest.raises(JobConflict):
+            create_webhook.delay(app_id, {**ORDERS, "name": "Others"})
+        first.get(timeout=10)
+
+    def test_a_jobs_id_alone_is_a_hint(self, sandbox: SandboxControl, app_id: str) -> None:
+        result = create_webhook.delay(app_id, ORDERS)
+        result.get(timeout=10)
+        assert create_webhook.delay(result.id).get(timeout=10)["outcome"] == "created"
+        assert get_job(result.id).record.attempt == 1
+
+
+@pytest.mark.usefixtures("redis_server")
+class TestWithoutAWorker:
+    def test_options_of_enqueueing_go_by_their_names(self) -> None:
+        result = create_webhook.delay("shop", ORDERS, priority="bulk", group="acme")
+        assert get_job(result.id).record.more.group == "acme"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"countdown": 3600},
+            {"eta": datetime.now(UTC) + timedelta(hours=1)},
+            {"eta": datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)},
+            {"eta": (datetime.now(UTC) + timedelta(hours=1)).isoformat()},
+        ],
+        ids=["countdown", "eta", "eta without a zone", "eta as text"],
+    )
+    def test_times_are_obeyed(self, options: dict[str, Any]) -> None:
+        assert in_an_hour(**options) == pytest.approx(3600, abs=60)
+
+    @pytest.mark.parametrize("expires", [60, datetime.now(UTC) + timedelta(hours=1)])
+    def test_so_is_an_end(self, expires: Any) -> None:
+        result = create_webhook.apply_async(("shop", ORDERS), expires=expires)
+        ends = get_job(result.id).record.more.expires_at or 0
+        assert 0 < ends - time.time() <= 3600
+
+    def test_all_that_is_wrong_is_named_and_nothing_is_stored(self) -> None:
+        with pytest.raises(InvalidInput) as caught:
+            create_webhook.apply_async(
+                ("shop",),
+                {"colour": "red", "not_before": time.time()},
+                queue="mine",
+                link="other",
+                shadow="x",
+                task_id="1",
+                countdown="soon",
+            )
+        assert set(caught.value.problems) == {
+            "webhook",
+            "colour",
+            "queue",
+            "link",
+            "shadow",
+            "task_id",
+            "countdown",
+        }
+        assert "the id of a job follows from" in str(caught.value)
+        assert sum(get_store().counts().values()) == 0
+
+    @pytest.mark.parametrize("args", [(), ("shop",), ("shop", ORDERS, 2)])
+    def test_of_other_arguments_none_is_sent(self, args: Any) -> None:
+        with pytest.raises(InvalidInput, match=r"is missing|by their names"):
+            create_webhook.apply_async(args)
+
+    def test_what_enqueueing_refuses_is_refused(self) -> None:
+        with pytest.raises(InvalidInput, match="webhookURL"):
+            create_webhook.delay("shop", {**ORDERS, "webhookURL": "nowhere"})
