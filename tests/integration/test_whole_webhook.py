@@ -256,8 +256,10 @@ def ready(worker: Part) -> Part:
     return worker
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("on_existing", ["accept", "update", "fail"])
+@pytest.mark.parametrize(
+    ("on_existing", "when"),
+    [("accept", "before"), ("accept", "after"), ("update", "after"), ("fail", "after")],
+)
 def test_a_worker_killed_between_the_calls_leaves_it_to_another(
     own: Stack, when: str, on_existing: Any
 ) -> None:

@@ -313,7 +313,7 @@ def test_the_queue_never_holds_more_than_the_pipe(own: Stack, sandbox: SandboxCo
         return sum(get_store().counts().values()) == 0
 
     with redis.Redis.from_url(own.env["REDIS_URL"]) as client:
-        enqueue_webhooks((f"shop-{n}", orders()) for n in range(1000))
+        enqueue_webhooks((f"shop-{n}", orders()) for n in range(400))
         eventually(done, 60)
     assert 0 < most <= 32
-    assert_each_once(sandbox, 1000)
+    assert_each_once(sandbox, 400)

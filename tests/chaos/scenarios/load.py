@@ -114,7 +114,7 @@ def outage(chaos: Chaos) -> None:
 @scenario("200,000 jobs wait, workers start cold", heavy=True, seeds=1)
 def cold_start(chaos: Chaos) -> None:
     """The first job runs at once, and no more messages are sent than there are jobs to run."""
-    jobs, enough = chaos.size(3_000, 200_000), chaos.size(500, 20_000)
+    jobs, enough = chaos.size(1_500, 200_000), chaos.size(300, 20_000)
     chaos.start(latency=0.002)
     assert chaos.stack.redis
     chaos.feed(jobs)

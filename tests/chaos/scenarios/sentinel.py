@@ -42,7 +42,7 @@ def fail_over(chaos: Chaos, group: Group, how: signal.Signals) -> float:
     return back
 
 
-@scenario("fail-over with Sentinel: the primary killed or frozen", heavy=True)
+@scenario("fail-over with Sentinel: the primary killed or frozen", heavy=True, short=False)
 def sentinel(chaos: Chaos) -> None:
     """Enqueueing waits for a replica, so that nothing accepted goes with the primary."""
     jobs, failures = chaos.size(120, 5_000), chaos.size(1, 3)

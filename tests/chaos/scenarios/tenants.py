@@ -61,7 +61,9 @@ def _calls(chaos: Chaos) -> int:
     return sum(call["app_id"] in APPS for call in chaos.sandbox.calls(1_000_000))
 
 
-@scenario("two accounts, a job every few seconds, the API away for one; SIGKILL of workers")
+@scenario(
+    "two accounts, a job every few seconds, the API away for one; SIGKILL of workers", short=False
+)
 def accounts(chaos: Chaos) -> None:
     """The other account does not wait, and the one is called as rarely as a probe."""
     times = chaos.size(10, 20)
