@@ -117,9 +117,10 @@ def _looked_at(
     """What a create call made, by its answer, which has this job's id.
 
     If that shows a name or URL that is no form of what was sent, the API may store it so, or the
-    answer may be another call's: a look tells.
+    answer may be another call's: a look tells. Also if an earlier answer showed the same, which
+    may have been another call's, too.
     """
-    if not foreign_in(job, created, progress):
+    if not foreign_in(job, created, Progress()):
         return created
     progress.stored_form = mark_of(created)
     found = read_back_after(api, job)

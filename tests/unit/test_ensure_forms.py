@@ -158,6 +158,16 @@ def test_an_answer_that_was_another_calls_is_not_believed() -> None:
     assert as_asked == {**ASKED, "outcome": "created"}
 
 
+@pytest.mark.parametrize("fails", [(), ("get",)])
+def test_nor_is_it_when_it_comes_again(fails: tuple[str, ...]) -> None:
+    api = OddApi(*fails, makes=lambda _: None, echo=ODD)
+    with pytest.raises(AssertionError, match="never ends"):
+        run(api, JOB)
+    assert api.calls.count("create") > 5
+    api._makes = dict
+    assert run(api, JOB) == {**ASKED, "outcome": "created"}
+
+
 @pytest.mark.parametrize("mark", [None, 7, ["x"], {"a": 1}, "", "x" * 64])
 def test_whatever_stands_in_the_history_proves_nothing(mark: Any) -> None:
     job = replace(JOB, outcome_unknown=True, history=({"outcome": "lost", "stored_form": mark},))
