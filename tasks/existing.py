@@ -104,8 +104,8 @@ def bring_up_to_date(
     for _ in range(UPDATE_TRIES):
         shown = _send(api, job, changes, progress)
         now = {**found, **{name: changes[name] for name in changes if name in found}, **shown}
-        if _not_taken(job, now, progress):
-            now = dict(_look_after(api, job))  # an answer may show what was
+        if _not_taken(job, now, Progress()):
+            now = dict(_look_after(api, job))  # an answer may show what was, or be another call's
         now |= {"outcome": "updated", "changed": list(changes)}
         if not _not_taken(job, now, progress):
             return with_differences(job, now)
