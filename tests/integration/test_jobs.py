@@ -8,6 +8,7 @@ import redis
 from config.settings import get_settings
 from tasks.errors import JobNotFound
 from tasks.jobs import EXISTS, LEASE_SECONDS, PUBLISHED, WAITING, JobStore
+from tasks.steps import LUA, PRELUDE
 from tests.integration.steps import (
     ERROR,
     add,
@@ -119,6 +120,13 @@ class TestEnds:
         assert not store.finish(stale, "SUCCESS", result={"id": "stale"})
         assert reschedule(store, stale) is None
         assert store.finish(fresh, "SUCCESS", result={"id": "fresh"})
+
+
+@pytest.mark.parametrize("instant", ["1.0004", "1.0006", "1.0009999"])
+def test_no_time_is_rounded_up(client: redis.Redis, instant: str) -> None:
+    """What is due now would not be due yet."""
+    library = "".join((LUA / f"{name}.lua").read_text() for name in PRELUDE)
+    assert client.eval(f"{library} return stamp({instant})", 1, "webhooks:") == "1.000"
 
 
 class TestReschedule:
