@@ -35,7 +35,7 @@ local function fence(id, attempt, token, lease, obeys)
   return 'held'
 end
 
--- A job that succeeded runs again, as what it did may have been undone; false if it cannot.
+-- A job that succeeded runs again in its place, as what it did may have been undone; false if it cannot.
 local function run_again(id)
   local key = record(id)
   local was = redis.call('HMGET', key, 'expires_at', 'mark')
@@ -45,7 +45,6 @@ local function run_again(id)
   redis.call('HDEL', key, 'ended_at', 'run_again')
   redis.call('HSET', key, 'state', 'RETRY', 'unknown', '1')
   if was[1] then redis.call('ZADD', EXPIRING, was[1], id) end
-  rejoin(id)
   wait_until(id, now)
   return true
 end

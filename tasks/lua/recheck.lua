@@ -14,4 +14,6 @@ elseif state == 'STARTED' then
   redis.call('HSET', record(id), 'run_again', '1')
   return {id, 'again'}
 end
-return {id, state == 'SUCCESS' and run_again(id) and 'again' or 'cannot'}
+if state ~= 'SUCCESS' or not run_again(id) then return {id, 'cannot'} end
+rejoin(id) -- which had ended
+return {id, 'again'}

@@ -111,6 +111,20 @@ class TestRecheck:
         assert store.finish(again, "SUCCESS", result={"id": "orders"}, told=OK)
         assert store.get(latest.id).state == "SUCCESS"
 
+    def test_it_does_so_before_the_jobs_that_were_accepted_meanwhile(
+        self, store: JobStore, world: Worlds, client: redis.Redis
+    ) -> None:
+        first = self.ended(store, add(store))
+        latest = claim(store, world.add("update", name="new"))
+        assert store.recheck(first) == (latest.id, "again")
+        behind = world.add("update", name="newer")
+        assert store.finish(latest, "SUCCESS", result={"id": "orders"}, told=OK)
+        expire(client, "waiting", behind)
+        assert store.claim(behind, worker="w", token="b") is None
+        self.ended(store, latest.id)
+        assert claim(store, behind, token="b").state == "STARTED"
+        assert client.hget(f"webhooks:chain:{first.id}", "latest") == behind
+
     @pytest.mark.parametrize("why", ["it failed", "its password is erased", "its time is over"])
     def test_what_cannot_run_again_is_for_a_person(
         self, store: JobStore, world: Worlds, client: redis.Redis, why: str
