@@ -14,12 +14,16 @@ from urllib.parse import unquote, unquote_plus
 def undone(text: str, *, decode: bool = False) -> Iterator[str]:
     """The text with its escapes undone: backslashes, "%", HTML's "&"; one layer of each.
 
+    Lines of base64, which is broken after 64 or 76 characters, are joined.
+
     Args:
         text: any.
         decode: whatever may be base64 of a text is decoded, too.
     """
     if decode:
         yield _BASE64.sub(_decoded, text)
+    if "\n" in text and _WRAPPED.search(text):
+        yield _WRAPPED.sub("", text)
     if "\\" in text:
         unescaped = _ESCAPE.sub(_meaning, text)
         # Two halves of a character, each escaped by itself.
@@ -32,6 +36,9 @@ def undone(text: str, *, decode: bool = False) -> Iterator[str]:
         yield html.unescape(text)  # which knows names, and no control characters
 
 
+_WRAPPED: Final = re.compile(
+    r"(?<=[A-Za-z0-9+/_-]{64})[ \t]*\r?\n[ \t]*(?=[A-Za-z0-9+/=_-])", re.ASCII
+)
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{4,}")
 
 

@@ -21,7 +21,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from uuid import UUID
 
 from config.escapes import undone
@@ -70,6 +70,8 @@ def _encoded(secret: str) -> Iterator[str]:
     data = secret.encode(errors="surrogatepass")
     yield from (secret.replace(" ", "+"), data.decode("latin-1"))  # as bytes are shown
     yield from (repr(secret)[1:-1], repr(data)[2:-1])
+    # As who takes it for an encoded text shows it.
+    yield from (unquote(secret), unquote_plus(secret), html.unescape(secret))
     for text in {secret, *_escaped(secret, data)}:
         yield from (text, *_as_bytes(text.encode(errors="surrogatepass")))
 

@@ -48,9 +48,15 @@ def ended(job: JobRecord, state: str, entry: Mapping[str, Any], **outcome: Any) 
     return replace(job, state=state, history=(*job.history, entry), **outcome)
 
 
-def own_refusal(job: JobRecord, failure: ApiFailure) -> ApiFailure:
-    """The failure as the job's own, if other calls of its account were accepted meanwhile."""
-    if not (job.refused_alone and isinstance(failure, AccountRejected)):
+def own_refusal(job: JobRecord, failure: ApiFailure, progress: Progress) -> ApiFailure:
+    """The failure as the job's own, if other calls of its account were accepted meanwhile.
+
+    Such as an earlier call of this attempt that had its effect, unless it is sure to be about the
+    credentials.
+    """
+    if not isinstance(failure, AccountRejected):
+        return failure
+    if not (job.refused_alone or (progress.changed and not failure.is_sure)):
         return failure
     said = " ".join(str(part) for part in (failure.status, failure.code) if part is not None)
     words = f": {failure.api_message}" if failure.api_message else ""

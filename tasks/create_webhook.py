@@ -104,7 +104,7 @@ def run_attempt(
         interrupted = type(reason)
     except ApiFailure as error:
         # Its traceback holds this very frame: what failed would stay until the collector comes.
-        failure = own_refusal(job, error.with_traceback(None))
+        failure = own_refusal(job, error.with_traceback(None), progress)
     except Exception as error:  # noqa: BLE001  a bug must not lose the job: it is told, and retried
         failure = crash(job, error)
     else:

@@ -93,6 +93,14 @@ _KINDS: Final = {
 }
 
 
+#: Told where the job that met it is gone, and its failure with it.
+GONE: Final = (
+    "CometChat refused a call of account {account!r}; the job that met it has no record any more. "
+    "`python -m tasks gate` shows whether the account is still refused. Check COMETCHAT_KEY and "
+    "COMETCHAT_SECRET, and that COMETCHAT_BASE_URL is right."
+)
+
+
 def tell_closed(
     store: JobStore, job: JobRecord, closed: str | None, failure: errors.ApiFailure
 ) -> None:
@@ -104,21 +112,30 @@ def tell_closed(
         closed: what the step said has closed the gate, if that was this failure.
         failure: of the job's latest attempt.
     """
-    account = job.account
     if closed == "rejected":
-        log.error("account %s rejected, its jobs wait: %s", account, failure)
-        account_rejected.send(sender=None, account=account, failure=failure, job=job)
-        store.gate.told(account, job.id)
+        _tell_rejected(store, job.account, job.id, failure, job)
     elif closed == "unavailable":
-        log.warning("the API is away, the jobs of account %s wait: %s", account, failure)
+        log.warning("the API is away, the jobs of account %s wait: %s", job.account, failure)
+
+
+def _tell_rejected(
+    store: JobStore, account: str, job_id: str, failure: Exception, job: JobRecord | None
+) -> None:
+    log.error("account %s rejected, its jobs wait: %s", account, failure)
+    account_rejected.send(sender=None, account=account, failure=failure, job=job)
+    store.gate.told(account, job_id)
 
 
 def tell_alarms(store: JobStore, accounts: Sequence[str]) -> None:
     """Tell people what attempts met that died before they could tell it."""
     for account in accounts:
         if job_id := store.gate.untold(account):
-            with suppress(errors.JobNotFound, errors.RecordUnreadable):
+            try:
                 job = store.get(job_id)
+            except (errors.JobNotFound, errors.RecordUnreadable):
+                gone = errors.AccountRejected(GONE.format(account=account))
+                _tell_rejected(store, account, job_id, gone, None)
+            else:
                 tell_closed(store, job, "rejected", exception_of(job))
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tasks.retry_after import RESETS, ahead, clocks_of, number_of, told_in
+from tasks.retry_after import MAX_WAIT, RESETS, ahead, clocks_of, number_of, told_in
 
 #: In the order of `RESETS`.
 _LIMIT = ("x-ratelimit-limit", "x-rate-limit", "ratelimit-limit")
@@ -38,6 +38,8 @@ def announced(headers: Mapping[str, str], *, now: float) -> Announced | None:
     reset = next((at for name in RESETS if (at := ahead(told.get(name), clocks))), None)
     if limit is None or left is None or reset is None or limit <= 0 or left < 0:
         return None
+    if left >= 1 and reset.seconds > MAX_WAIT:
+        return None  # in another unit, or by a clock that is off
     # A delay gives no end: it would be another one in each answer, by a part of a second.
     ends = 0 if reset.at is None else math.floor(reset.at)
     return Announced(limit, left, reset.seconds, ends)

@@ -130,9 +130,9 @@ class Transport:
             verify=self._verify,
             proxies=self._proxies,
         )
-        if body is not None and response.status_code >= 300:
-            # It may have been refused before it was read, and what is left of it may yet be taken
-            # for a request, with an answer of its own.
+        if body is not None and (response.status_code >= 300 or method == "DELETE"):
+            # It may have been refused before it was read, or ignored, as the body of a DELETE is by
+            # some; what is left of it may yet be taken for a request, with an answer of its own.
             call.may_keep = False
         return Answer(response.status_code, response.headers, self._body(response))
 

@@ -87,15 +87,20 @@ def report_failed_job(job: JobRecord, **_: Any) -> None:
     )
 
 
-def report_rejected_account(account: str, failure: ApiFailure, job: JobRecord, **_: Any) -> None:
-    """Send the one event of an account whose credentials are refused: all its jobs wait."""
+def report_rejected_account(
+    account: str, failure: ApiFailure, job: JobRecord | None, **_: Any
+) -> None:
+    """Send the one event of an account whose credentials are refused: all its jobs wait.
+
+    The job that met it may have been forgotten since.
+    """
     sentry_sdk.capture_event(
         {
             "level": "error",
             "logger": "tasks",
             "exception": {"values": [{"type": type(failure).__name__, "value": str(failure)}]},
             "fingerprint": ["account-rejected", account],
-            "tags": _tags(job)
+            "tags": (_tags(job) if job else {})
             | {"account": account, "code": str(failure.code), "status": str(failure.status)},
         }
     )

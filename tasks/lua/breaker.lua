@@ -231,9 +231,10 @@ end
 
 -- A shortcut, too: a success that says nothing else is counted, if the gate is open for all and has
 -- counted others of this second. Whether it was.
-local function count_success(account, at, calls)
-  local is_open, second, count = open_for_all(account, at, 0)
+local function count_success(id, account, at, calls)
+  local is_open, second, count, alarmed = open_for_all(account, at, 0)
   if not is_open or second ~= math.floor(at) or not count then return false end
+  if alarmed and alarmed == app_of(id) then return false end
   redis.call('HSET', gate_key(account), 'ok_at', string.format('%.6f', at), 'count', string.format('%.6f', count + calls))
   return true
 end
@@ -247,7 +248,7 @@ local function tell_gate(id, i)
   if (ARGV[i] or '') == '' then return end
   local numbers, account = {}, ARGV[i + 11]
   for k = 1, 10 do numbers[k] = tonumber(ARGV[i + k]) end
-  if ARGV[i] == 'ok' and numbers[2] < 0 and count_success(account, now, numbers[10]) then return end
+  if ARGV[i] == 'ok' and numbers[2] < 0 and count_success(id, account, now, numbers[10]) then return end
   local gate = gate_of(account)
   local told = {what = ARGV[i], wait = numbers[1], limit = numbers[2], left = numbers[3],
                 reset = numbers[4], ends = numbers[5], answered = numbers[10], app = app_of(id)}

@@ -32,13 +32,25 @@ local function gate_key(account) return KEYS[1] .. 'gate:' .. account end
 
 local function gate_of(account)
   local flat = redis.call('HGETALL', gate_key(account))
-  local gate = {key = gate_key(account), changed = {}}
+  local gate, moved, back = {key = gate_key(account), changed = {}}, {}, 0
   for i = 1, #flat, 2 do
     local name, value = flat[i], tonumber(flat[i + 1]) or flat[i + 1]
     local ahead = AHEAD_MOST[name]
-    if ahead and type(value) == 'number' and value > now + ahead then value = now + ahead end
+    if ahead and type(value) == 'number' and value > now + ahead then
+      if name == 'limited_at' then back = value - now end
+      value = now + ahead
+      moved[#moved + 1] = name
+    end
     gate[name] = value
   end
+  if not moved[1] then return gate end
+  -- What is moved is kept, or it would move on with the clock.
+  if back > 0 and gate.wait_until then
+    gate.wait_until = math.max(tonumber(redis.call('HGET', gate.key, 'wait_until')) - back, now)
+    moved[#moved + 1] = 'wait_until'
+  end
+  if gate.broken_at and not gate.rejected_at then gate.probe_at = math.min(gate.probe_at, now + BROKEN_PROBE) end
+  for _, name in ipairs(moved) do redis.pcall('HSET', gate.key, name, string.format('%.6f', gate[name])) end
   return gate
 end
 
@@ -110,16 +122,16 @@ end
 
 -- A shortcut: whether a gate lets everything through and learns nothing from a success, as most do at
 -- most times. For how many seconds of its life it was closed, and what it has counted: the second, calls
--- in it. Nothing for any other gate, which is read and asked as a whole.
+-- in it; and `alarmed`. Nothing for any other gate, which is read and asked as a whole.
 local function open_for_all(account, at, most)
   if most > 0 then return end
   local was = redis.call('HMGET', gate_key(account), 'paused_at', 'rejected_at', 'broken_at', 'down_at', 'announced',
-                         'top', 'bad', 'wait_until', 'ramp_at', 'down', 'second', 'count')
+                         'top', 'bad', 'wait_until', 'ramp_at', 'down', 'second', 'count', 'alarmed')
   for i = 1, 7 do
     if was[i] then return end
   end
   if was[8] and tonumber(was[8]) > at or was[9] and tonumber(was[9]) + RAMP_SECONDS > at then return end
-  return tonumber(was[10] or 0), tonumber(was[11] or nil), tonumber(was[12] or nil)
+  return tonumber(was[10] or 0), tonumber(was[11] or nil), tonumber(was[12] or nil), was[13]
 end
 
 -- When the next call may be made. No attempts take more than TURNS_AHEAD turns ahead of their time.

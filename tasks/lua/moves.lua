@@ -42,7 +42,7 @@ local function run_again(id)
   if tonumber(was[1] or now + 1) <= now or was[2] and redis.call('EXISTS', sealed_key(id)) == 0 then return false end
   redis.call('ZREM', UNTOLD, id)
   redis.call('PERSIST', key)
-  redis.call('HDEL', key, 'ended_at', 'run_again')
+  redis.call('HDEL', key, 'ended_at', 'run_again', 'cancelled')
   redis.call('HSET', key, 'state', 'RETRY', 'unknown', '1')
   if was[1] then redis.call('ZADD', EXPIRING, was[1], id) end
   wait_until(id, now)

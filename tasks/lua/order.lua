@@ -98,6 +98,7 @@ local function line_up_from(cursor, limit)
   local until_then, behind = cursor .. 'until', cursor .. 'behind'
   local from = redis.call('HGET', ORDER, until_then) or '-inf'
   local instant, id = string.match(redis.call('HGET', ORDER, behind) or '', '^(%S+) (.+)$')
+  if (tonumber(from) or 0) > now then from = '-inf' end -- the clock was set back
   local due
   if instant == from then
     due = waiting_behind(instant, id, limit)
@@ -193,6 +194,7 @@ local function serve(account, most, most_bulk, take, is_probe, gate)
     if waits_until and waits_until <= now and is_held then
       local until_then = id == probe and gate.probe_at > now and gate.probe_at or math.huge
       redis.call('ZADD', WAITING, stamp(math.min(until_then, now + HELD_APP)), id)
+      if priority == 'bulk' then before_bulk = 0 end -- it was their turn
     elseif waits_until and waits_until <= now then
       redis.call('ZREM', WAITING, id)
       take(id, tonumber(was[1] or nil) or 0)

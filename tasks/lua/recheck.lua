@@ -1,19 +1,27 @@
--- A stale attempt has made calls that change the webhook, perhaps after later jobs had: the webhook's latest job
--- runs again. ARGV: id of the stale attempt's job.
--- Returns the id of the latest and what comes of it: 'again' (it runs, or will once its attempt has ended),
+-- A stale attempt has made calls that change the webhook, perhaps after later jobs had: the latest of its jobs that
+-- has run runs again, in its place. ARGV: id of the stale attempt's job.
+-- Returns the id of the job and what comes of it: 'again' (it runs, or will once its attempt has ended),
 -- 'looks' (it has not run yet, and will look first), or 'cannot' (a person must look); or nothing, as there is no
 -- later job.
-local links = links_of(ARGV[1])
-local id = redis.call('HGET', chain_key(links.first), 'latest')
-if not id or id == ARGV[1] then return false end
-local state = redis.pcall('HGET', record(id), 'state') -- it may be no hash
-if state == 'PENDING' or state == 'RETRY' then
-  redis.call('HSET', record(id), 'unknown', '1')
-  return {id, 'looks'}
-elseif state == 'STARTED' then
+local latest = redis.call('HGET', chain_key(links_of(ARGV[1]).first), 'latest')
+if not latest or latest == ARGV[1] then return false end
+-- Those that have not run yet may be cancelled: it is one before them that must see to it.
+local id = latest
+repeat
+  local before = redis.pcall('HMGET', record(id), 'state', 'attempt', 'after') -- it may be no hash
+  local is_new = before[1] == 'PENDING' and before[2] == '0'
+  if not is_new or before[3] == ARGV[1] or not points_to(before[3], 'next', id) then break end
+  id = before[3]
+until false
+local state = redis.pcall('HGET', record(id), 'state')
+if state == 'STARTED' then
   redis.call('HSET', record(id), 'run_again', '1')
   return {id, 'again'}
+elseif state == 'SUCCESS' and run_again(id) then
+  if not is_followed(id) then rejoin(id) end -- which had ended
+  return {id, 'again'}
 end
-if state ~= 'SUCCESS' or not run_again(id) then return {id, 'cannot'} end
-rejoin(id) -- which had ended
-return {id, 'again'}
+state = redis.pcall('HGET', record(latest), 'state')
+if state ~= 'PENDING' and state ~= 'RETRY' then return {latest, 'cannot'} end
+redis.call('HSET', record(latest), 'unknown', '1')
+return {latest, 'looks'}

@@ -6,6 +6,8 @@
 --   more through (-1: none waits)}.
 local size, hint, queued = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local limit = tonumber(ARGV[4])
+-- Seconds: no lease or hint ends later; with nothing to do for so long there is time to look for what is missing.
+local FAR, IDLE = 2 * LATER, 0.5
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LIMIT', 0, limit)) do
   if is_left_alone(id) then
@@ -15,6 +17,13 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LI
     local lost = lost_in_a_row(id) + 1
     local delay = lost > 3 and math.min(2 ^ lost, 600) or 0
     give_up_attempt(id, 'lost', 'its worker went away without a report', delay, ARGV[5], ARGV[6])
+  end
+end
+
+-- If the clock was set back, they end further ahead than they can.
+for _, set in ipairs({RUNNING, PUBLISHED}) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', set, stamp(now + FAR), '+inf', 'LIMIT', 0, limit)) do
+    redis.call('ZADD', set, stamp(now + hint), id)
   end
 end
 
@@ -72,8 +81,8 @@ for round = 1, 2 do
     if round == 2 and in_line(ARGV[i]) > 0 then next_due = math.min(next_due or math.huge, opens) end
   end
 end
-if not next_due and (more or room > 0) and redis.call('ZCOUNT', WAITING, '-inf', stamp(now)) > 0 then
-  -- Somebody waits who is in no line of these accounts.
+if (more or room > 0 and (next_due or IDLE) >= IDLE) and redis.call('ZCOUNT', WAITING, '-inf', stamp(now)) > 0 then
+  -- Somebody waits, perhaps one who is in no line of these accounts.
   if more or line_up_missing(limit) > 0 then next_due = 0 end
 end
 local first = redis.call('ZRANGEBYSCORE', WAITING, '(' .. stamp(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)

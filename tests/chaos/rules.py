@@ -189,7 +189,8 @@ class JobMachine(Machine):
         self.agree(list(due.hints), hints)
         self.agree(due.next_due is None, next_due is None)
         held_up = self.stores[client].clock() - self.reference.now
-        assert -ROUNDED <= (next_due or 0) - (due.next_due or 0) <= held_up + ROUNDED
+        gap = (next_due or 0) - (due.next_due or 0)
+        assert -ROUNDED <= gap <= held_up + ROUNDED, (next_due, due.next_due)
         self.queue += [job for job, _ in due.hints]
 
     @rule(client=clients)

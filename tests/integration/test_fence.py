@@ -98,6 +98,21 @@ class TestRecheck:
         assert store.recheck(first) == (latest, "looks")
         assert claim(store, latest).outcome_unknown
 
+    def test_the_last_that_has_run_does_so_again_before_those_that_wait(
+        self, store: JobStore, world: Worlds, client: redis.Redis
+    ) -> None:
+        first = self.ended(store, add(store))
+        latest = self.ended(store, world.add("update", name="new"))
+        behind, last = (world.add("update", name=name) for name in ("newer", "newest"))
+        assert store.recheck(first) == (latest.id, "again")
+        for job in (behind, last):
+            expire(client, "waiting", job)
+            assert store.claim(job, worker="w", token="b") is None
+        assert client.hget(f"webhooks:chain:{first.id}", "latest") == last
+        assert store.cancel(behind) and store.cancel(last)
+        assert [job for job, _ in store.take_due(queued=0).hints] == [latest.id]
+        assert claim(store, latest.id, token="again").outcome_unknown
+
     def test_one_that_runs_does_so_once_more(
         self, store: JobStore, world: Worlds, client: redis.Redis
     ) -> None:
@@ -110,6 +125,16 @@ class TestRecheck:
         assert again.outcome_unknown
         assert store.finish(again, "SUCCESS", result={"id": "orders"}, told=OK)
         assert store.get(latest.id).state == "SUCCESS"
+
+    def test_also_if_a_cancellation_came_too_late_for_it(
+        self, store: JobStore, world: Worlds
+    ) -> None:
+        first = self.ended(store, add(store))
+        latest = claim(store, world.add("update", name="new"))
+        store.cancel(latest.id)
+        assert store.finish(latest, "SUCCESS", result={"id": "orders"}, told=OK)
+        assert store.recheck(first) == (latest.id, "again")
+        assert store.holds(claim(store, latest.id, token="again")) == "held"
 
     def test_it_does_so_before_the_jobs_that_were_accepted_meanwhile(
         self, store: JobStore, world: Worlds, client: redis.Redis

@@ -40,7 +40,7 @@ note_closed(gate, now)
 keep_gate(gate)
 local asked = {turn or -1, time_closed(gate, now), before == shown('long')}
 gate_with('long')
-local is_counted = count_success('short', now, calls)
+local is_counted = count_success('job', 'short', now, calls)
 gate = gate_of('long')
 local told = {what = 'ok', limit = -1, left = -1, reset = -1, answered = calls}
 tell(gate, now, 'job', now - 1, told, most, 1, 30)

@@ -299,3 +299,27 @@ def closed_for(app: str | None, store: JobStore) -> dict[str, Any]:
 def of_account(account: str, name: str, **options: Any) -> NewJob:
     job = new_job(name, **options)
     return replace(job, account=account, id=job_id(account, job.app_id, name))
+
+
+class TestResume:
+    def test_a_job_that_was_taken_up_for_later_is_not_tried_at_once(self, store: JobStore) -> None:
+        job = add(store)
+        back(store, claim(store, job), SURE)
+        store.cancel(job)
+        store.retry([job], how="fresh", due=store.clock() + 86_400)
+        store.gate.resume(ACCOUNT)
+        assert store.take_due(queued=0).hints == []
+        assert (store.get(job).due_at or 0) > store.clock() + 80_000
+
+
+class TestAlarms:
+    def test_who_succeeded_since_and_is_refused_again_is_news(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        assert run(store, "a", "shop", SURE) == "rejected"
+        run(store, "b", "other", OK)
+        for number in range(3):
+            second = int(store.clock())
+            client.hset(GATE, mapping={"second": second, "count": 1, "last": 0})
+            run(store, f"ok{number}", "shop", OK)
+        assert run(store, "again", "shop", SURE) == "rejected"

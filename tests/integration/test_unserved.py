@@ -56,3 +56,16 @@ def test_one_whose_line_was_lost_is_found_among_them(store: JobStore, client: re
     client.hset("webhooks:order", "until", store.clock())
     hints = [store.take_due(queued=0).hints for _ in range(2 * MANY // STEP_LIMIT)]
     assert [one for some in hints for one, _ in some] == [job]
+
+
+def test_the_backlog_of_a_paused_account_is_lined_up_without_pauses(
+    store: JobStore, client: redis.Redis
+) -> None:
+    store.accounts = (*store.accounts, "acme")
+    store.gate.pause("acme", reason="maintenance")
+    now = store.clock()
+    jobs = [new_job(f"w{number}", not_before=now + 60) for number in range(MANY)]
+    store.add([replace(job, account="acme") for job in jobs])
+    client.zadd("webhooks:waiting", {job.id: now - 5 for job in jobs})
+    pauses = [store.take_due(queued=0).next_due for _ in range(MANY // STEP_LIMIT)]
+    assert set(pauses) == {0.0}
