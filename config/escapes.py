@@ -22,8 +22,8 @@ def undone(text: str, *, decode: bool = False) -> Iterator[str]:
     """
     if decode:
         yield _BASE64.sub(_decoded, text)
-    if "\n" in text and _WRAPPED.search(text):
-        yield _WRAPPED.sub("", text)
+    if "\n" in text:
+        yield _joined(text)
     if "\\" in text:
         unescaped = _ESCAPE.sub(_meaning, text)
         # Two halves of a character, each escaped by itself.
@@ -36,9 +36,23 @@ def undone(text: str, *, decode: bool = False) -> Iterator[str]:
         yield html.unescape(text)  # which knows names, and no control characters
 
 
-_WRAPPED: Final = re.compile(
-    r"(?<=[A-Za-z0-9+/_-]{64})[ \t]*\r?\n[ \t]*(?=[A-Za-z0-9+/=_-])", re.ASCII
-)
+_ENDS: Final = re.compile(r"[A-Za-z0-9+/_-]{64}\s*\Z")
+_BEGINS: Final = re.compile(r"\s*[A-Za-z0-9+/=_-]")
+
+
+def _joined(text: str) -> str:
+    first, *lines = text.split("\n")
+    parts, before = [first], first
+    for line in lines:
+        if _ENDS.search(before[-72:]) and _BEGINS.match(line):
+            parts[-1] = parts[-1].rstrip()
+            parts.append(line.lstrip())
+        else:
+            parts += ["\n", line]
+        before = line
+    return "".join(parts)
+
+
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{4,}")
 
 

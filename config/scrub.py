@@ -188,7 +188,7 @@ def _views(text: str, decode: bool) -> Iterator[str]:
     if len(text) > MAX_CHARACTERS:
         raise Unsearchable("too large")
     yield text
-    if not decode and not any(mark in text for mark in "\\%&"):
+    if not decode and not any(mark in text for mark in "\\%&\n"):
         return
     left = 2 * MAX_CHARACTERS  # or a text made to be slow took seconds
     seen, pending = {text}, [(text, 0)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -129,6 +129,8 @@ def _check_celery_url(url: str, module: str, kinds: str) -> None:
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise ValueError("must be a URL such as redis://host:6379/1: percent-encode the password")
+    if scheme != scheme.lower():
+        raise ValueError("must begin in lower case, such as redis://")
     if scheme == "sentinel":
         raise ValueError("must be like redis+sentinel://host,host/service: it names the service")
     if url.startswith((*PLAIN_SCHEMES, SENTINEL_SCHEME)):
@@ -165,10 +167,19 @@ def _split_keys(value: object) -> object:
     return value
 
 
+_NO_RATE: Final = "must be calls per second, minute or hour, such as 500/m or 20/s"
+
+
 def _calls_a_second(value: object) -> object:
-    """`500/m` as calls a second; what is no text is that already."""
-    if not isinstance(value, str) or value.strip() == "0":
-        return value
+    """`500/m` as calls a second; a number is that already."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if value and not SLOWEST_RATE <= value <= FASTEST_RATE:
+            raise ValueError(_NO_RATE)
+        return float(value)
+    if not isinstance(value, str):
+        raise ValueError(_NO_RATE)
+    if value.strip() == "0":
+        return 0.0
     number, slash, unit = value.strip().partition("/")
     try:
         calls = float(number)
@@ -176,7 +187,7 @@ def _calls_a_second(value: object) -> object:
         calls = 0.0
     rate = calls / SECONDS_OF[unit] if slash and unit in SECONDS_OF else 0.0
     if not SLOWEST_RATE <= rate <= FASTEST_RATE:
-        raise ValueError("must be calls per second, minute or hour, such as 500/m or 20/s")
+        raise ValueError(_NO_RATE)
     return rate
 
 

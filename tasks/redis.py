@@ -261,8 +261,8 @@ class Connection:
 
     def server_facts(self) -> dict[str, str]:
         """What `python -m worker check` looks at: version, maxmemory-policy, append-only file,
-        how many replicas and clients there are and may be and, if sentinels were asked, where the
-        primary is. What the server does not tell is empty."""
+        its role, how many replicas and clients there are and may be and, if sentinels were asked,
+        where the primary is. What the server does not tell is empty."""
         facts = self.run(self.redis.info)
         primary = getattr(self.redis.connection_pool, "master_address", None)
         return {
@@ -270,6 +270,7 @@ class Connection:
             "maxmemory_policy": str(facts.get("maxmemory_policy")),
             "appendonly": "on" if facts.get("aof_enabled") else "off",
             "replicas": str(facts.get("connected_slaves")),
+            "role": str(facts.get("role", "")),
             "primary": "{}:{}".format(*primary) if primary else "",
             "clients": str(facts.get("connected_clients", "")),
             "maxclients": str(facts.get("maxclients", "")),

@@ -46,6 +46,10 @@ _SENTINEL: Final = (
 )
 _OLD: Final = "Redis is of version {}, which lacks what this program uses: use {}."
 _LACKS: Final = "Redis does not have {}, or has renamed it: use {}."
+_NO_DATABASE: Final = (
+    "Redis has no database of this number (its `databases` says how many there are): use another "
+    "number at the end of the URL."
+)
 _LUA: Final = "Redis runs no scripts in Lua, of which this program consists: use {}."
 
 #: Of a cluster, where HELLO says nothing of it: by a proxy before one.
@@ -130,5 +134,7 @@ def unfit(error: redis.RedisError) -> str:
         return _LUA.format(SUITABLE)
     if _UNKNOWN_IN_SCRIPT.search(said):
         return _LACKS.format("a command that its scripts call", SUITABLE)
+    if "DB index is out of range" in said:
+        return _NO_DATABASE
     unknown = _UNKNOWN.search(said)
     return _LACKS.format(unknown["name"].upper(), SUITABLE) if unknown else ""

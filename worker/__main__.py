@@ -142,6 +142,9 @@ def _redis_findings(settings: Settings) -> Iterator[Finding]:
         return
     where = f"the primary is {facts['primary']}, " if facts["primary"] else ""
     yield Finding("ok", "Redis", f"reachable, {where}version {facts['version']}")
+    if facts["role"] in ("slave", "replica"):
+        words = "a replica, to which nothing can be written: REDIS_URL must lead to the primary"
+        yield Finding("error", "Redis", words)
     if problem := _steps_finding():
         yield problem
     if url.startswith("redis://") and not is_loopback(url):

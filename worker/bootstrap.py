@@ -6,6 +6,7 @@ What is wrong ends the process with one message before anything starts.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,8 @@ from typing import Any, NoReturn
 
 import click
 from celery import signals
+from celery.exceptions import ImproperlyConfigured
+from urllib3.exceptions import ProxySchemeUnknown
 
 from config.celery_app import app
 from config.celery_class import refuse_other_sources
@@ -100,11 +103,22 @@ def _check_start() -> None:
     """Refuse to start a worker without credentials or a Redis that it can use."""
     try:
         _settings.require_credentials()
+        _require_libraries()
         # Those who enqueue would learn of it one by one. A Redis that is away may come back.
         with suppress(StoreUnavailable):
             _prepare_redis()
     except (SettingsError, DurabilityUnavailable) as error:
         _refuse(error)
+
+
+def _require_libraries() -> None:
+    """Raise `SettingsError` if what the result backend needs is not installed."""
+    try:
+        app.backend  # noqa: B018
+    except (ImportError, ImproperlyConfigured) as error:
+        name = getattr(error, "name", None) or "see Celery's manual"
+        words = f"needs a library that is not installed: {name}"
+        raise SettingsError([("CELERY_RESULT_BACKEND", words)]) from None
 
 
 def _prepare_redis() -> None:
@@ -120,6 +134,12 @@ def _prepare_redis() -> None:
 
 
 add_check(app, refuse=_refuse, before_detaching=_check_start)
+
+
+def _proxy_variable() -> str:
+    """The name of the variable that names a proxy without its kind."""
+    names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+    return next((one for one in names if "://" not in os.environ.get(one, "://")), names[0])
 
 
 @signals.setup_logging.connect
@@ -145,7 +165,11 @@ def _on_worker_init(instance: Any, options: dict[str, Any], **_: Any) -> None:
     if _settings.sentry_dsn is not None:  # its SDK takes its time to load
         from worker.sentry import start_sentry
 
-        start_sentry(_settings)
+        try:
+            start_sentry(_settings)
+        except ProxySchemeUnknown:
+            words = "must be a URL such as http://host:3128, for Sentry's sake"
+            _refuse(SettingsError([(_proxy_variable(), words)]))
     signals.task_postrun.connect(drop_traceback)
 
 

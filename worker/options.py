@@ -15,6 +15,7 @@ from celery.concurrency import thread
 from click.core import ParameterSource
 
 from config.broker import QUEUE
+from worker.options_files import file_problems
 from worker.threads import ThreadPool
 
 _MORE: Final = "a worker runs threads alone (--concurrency says how many): run more workers instead"
@@ -59,6 +60,13 @@ def check_options(options: Mapping[str, Any], is_given: Callable[[str], bool]) -
         raise OptionRefused(f"--exclude-queues does not fit: {_ONE_QUEUE}.")
 
 
+def check_files(options: Mapping[str, Any]) -> None:
+    """Raise `OptionRefused` for files that cannot be written, and modules and users that are not
+    there. `options` are by Celery's names."""
+    if problems := list(file_problems(options)):
+        raise OptionRefused(" ".join(problems))
+
+
 def add_check(
     app: Celery, refuse: Callable[[Exception], NoReturn], before_detaching: Callable[[], None]
 ) -> None:
@@ -76,16 +84,26 @@ def add_check(
 
         try:
             check_options(context.params, is_given)
+            check_files(context.params)
         except OptionRefused as error:
             refuse(error)
         context.params["pool"] = ThreadPool
         if context.params["detach"]:
             before_detaching()
 
+    def check_beat(context: click.Context, _: click.Parameter, __: object) -> None:
+        try:
+            check_files(context.params)
+        except OptionRefused as error:
+            refuse(error)
+
     # An option that nobody gives is read last: Celery's documented place for more of them.
-    app.user_options["worker"].add(
-        CeleryOption(["--check"], is_flag=True, hidden=True, expose_value=False, callback=check)
-    )
+    for command, callback in (("worker", check), ("beat", check_beat)):
+        app.user_options[command].add(
+            CeleryOption(
+                ["--check"], is_flag=True, hidden=True, expose_value=False, callback=callback
+            )
+        )
 
 
 def check_arguments() -> None:

@@ -201,6 +201,25 @@ def test_an_answer_to_a_request_that_was_not_read_to_its_end_is_the_connections_
         assert server.connections == count
 
 
+def test_nor_is_one_kept_on_which_a_delete_had_a_body(
+    stage: Stage, transports: Callable[[str], Transport]
+) -> None:
+    """Some do not read it, whatever they answer."""
+
+    def head_only(peer: Peer) -> None:
+        while peer.file.readline():
+            while peer.file.readline() not in (b"\r\n", b""):
+                pass
+            peer.sock.sendall(answer(b"done"))
+
+    server = stage.raw(head_only)
+    transport = transports(server.url)
+    for count in (1, 2, 3):
+        told = transport.send("DELETE", "/", headers={}, body=SecretStr("a body\r\n\r\n"))
+        assert isinstance(told, Answer) and told.body == b"done"
+        assert server.connections == count
+
+
 def test_a_server_that_speaks_first_is_asked_nothing(
     stage: Stage, transports: Callable[[str], Transport], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,17 @@ def test_a_failure_between_the_calls_is_made_good(
     assert calls(sandbox, app_id)[2:4] == ["get", "list_triggers"]
 
 
+def test_a_refusal_behind_a_call_that_had_its_effect_is_the_jobs_own(
+    sandbox: SandboxControl, app_id: str
+) -> None:
+    refusal = {"kind": "status", "status": 403, "code": "AUTH_ERR_NO_ACCESS"}
+    sandbox.faults({"app_id": app_id, "operation": "add_triggers", **refusal})
+    job = enqueue_webhook(app_id, orders())
+    eventually(lambda: job.refresh().history)
+    assert job.history[0]["outcome"] == "CallRefused"
+    assert get_store().gate.look(ACCOUNT).closed == ""
+
+
 def test_a_gate_that_closes_between_the_calls_is_waited_for(
     sandbox: SandboxControl, app_id: str
 ) -> None:

@@ -100,7 +100,10 @@ def test_a_producer_needs_no_variables_and_a_worker_is_told_of_each(
         ),
         ({"eu": {**EU, "key_env": "PASS"}}, "eu: key: given twice, also as key_env"),
         ({"eu": {**EU, "old_key": "PASS"}}, "eu: old_key and old_secret: one is missing"),
-        ({"eu": {**EU, "rate_limit": "PASS"}}, "eu: rate_limit: must be such as 500/m or 20/s"),
+        *(
+            ({"eu": {**EU, "rate_limit": wrong}}, "eu: rate_limit: must be such as 500/m or 20/s")
+            for wrong in ("PASS", -5, 1e300, 1e-9, True, float("nan"), [])
+        ),
         ({"eu": {**EU, "PASS": 1}}, "eu: unknown field"),
         ({"default": EU}, "default: is COMETCHAT_KEY and COMETCHAT_SECRET"),
         ({"e:PASS": EU}, "an account: its name must be 1 to 50 ASCII letters, digits, '_' or '-'"),

@@ -147,3 +147,10 @@ def test_a_date_that_is_far_from_the_reset_does_not_count(date: str) -> None:
 
 def test_a_reset_is_told_of_rate_limits_alone() -> None:
     assert retry_after({"X-RateLimit-Reset": "1700000020"}, now=1_700_000_000) is None
+
+
+@pytest.mark.parametrize("reset", ["60000", "3600", "1700003600"])
+def test_hours_with_calls_left_are_in_another_unit_or_by_a_clock_that_is_off(reset: str) -> None:
+    headers = {"X-RateLimit-Limit": "500", "X-RateLimit-Reset": reset}
+    assert announced({**headers, "X-RateLimit-Remaining": "499"}, now=1_700_000_000) is None
+    assert announced({**headers, "X-RateLimit-Remaining": "0"}, now=1_700_000_000) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import random
 import string
 import time
 import tracemalloc
@@ -115,6 +116,28 @@ def least_of(form: str, secret: str) -> str:
     written = FORMS[form](secret)
     # The ends of base64 are mixed with what comes before and after.
     return written[4:-8] if "base64" in form or "b64" in form else written
+
+
+@pytest.mark.parametrize("columns", [64, 76])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\\n", "%0A"])
+def test_base64_that_is_broken_into_lines_is_found(columns: int, end: str) -> None:
+    secret = "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=64))
+    whole = base64.b64encode(f"shop:{secret}".encode()).decode()
+    broken = end.join(whole[at : at + columns] for at in range(0, len(whole), columns))
+    told = shown(scrubber(secret).value({"a": f"Basic {broken} it was"}))
+    assert whole[8:40] not in told
+
+
+@pytest.mark.parametrize(
+    ("secret", "as_shown"),
+    [
+        ("top+secret/42Zq", "top secret/42Zq"),
+        ("top%41secret/42Zq", "topAsecret/42Zq"),
+        ("top&amp;secret/42Zq", "top&secret/42Zq"),
+    ],
+)
+def test_one_that_was_taken_for_an_encoded_text_is_found(secret: str, as_shown: str) -> None:
+    assert as_shown not in scrubber(secret).text(f"it was {as_shown}.")
 
 
 @pytest.mark.parametrize("form", FORMS)

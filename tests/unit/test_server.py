@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tasks.refusals import understand
-from tasks.server import CLUSTER, QUEUE, RECORDS, RESULTS, ServerUnfit, check_handshake
+from tasks.server import CLUSTER, QUEUE, RECORDS, RESULTS, ServerUnfit, check_handshake, unfit
 from tasks.steps import LUA
 from worker.acl import SHIPPED
 
@@ -98,3 +98,7 @@ def test_what_is_needed_is_what_users_may_do() -> None:
         for name in re.findall(r"redis\.p?call\(\s*'(\w+)'", file.read_text())
     }
     assert called <= RECORDS
+
+
+def test_a_database_that_there_is_not_is_no_fault_that_passes() -> None:
+    assert "no database of this number" in unfit(redis.ResponseError("DB index is out of range"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -124,3 +125,39 @@ def test_a_level_counts_if_somebody_chose_it(command: Command, options: str, lev
     assert chosen_level() is None
     with command.read(*options.split()):
         assert chosen_level() == level
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (
+                ("-D", "-f", "{}/none/a.log"),
+                "--logfile {}/none/a.log cannot be written: there is no",
+            ),
+            (("-f", "{}"), "--logfile {} cannot be written: it is a folder"),
+            (("-D", "--pidfile={}/none/w.pid"), "--pidfile {}/none/w.pid cannot be written"),
+            (("-S", "{}/none/state"), "--statedb {}/none/state cannot be written"),
+            (("-I", "no_such_module"), "--include no_such_module is no module"),
+            (("-I", "no.such.module"), "--include no.such.module is no module"),
+            (("--uid", "nosuchuser"), "--uid nosuchuser is not known"),
+            (("--gid", "nosuchgroup"), "--gid nosuchgroup is not known"),
+        ],
+    )
+    def test_what_cannot_be_obeyed_is_refused_before_detaching(
+        self, command: Command, tmp_path: Path, options: tuple[str, ...], words: str
+    ) -> None:
+        with pytest.raises(OptionRefused) as caught:
+            command.read(*(option.format(tmp_path) for option in options))
+        assert words.format(tmp_path) in str(caught.value)
+        assert command.detached == 0
+
+    def test_what_can_be_is_taken(self, command: Command, tmp_path: Path) -> None:
+        command.read(
+            "-D", "-f", f"{tmp_path}/%n.log", "--pidfile", f"{tmp_path}/w.pid", "-I", "json"
+        )
+        assert command.detached == 1
+
+    def test_all_that_is_wrong_is_in_one_message(self, command: Command, tmp_path: Path) -> None:
+        with pytest.raises(OptionRefused, match=r"(?s)--logfile .* --pidfile .*"):
+            command.read("-f", f"{tmp_path}/none/a", "--pidfile", f"{tmp_path}/none/b")
