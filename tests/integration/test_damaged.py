@@ -14,6 +14,7 @@ from tasks.errors import RecordUnreadable
 from tasks.jobs import LEASE_SECONDS, JobStore
 from tasks.repair import find_problems
 from tasks.schedule import prune, retry_failed
+from tasks.store import get_store
 from tests.integration.steps import ERROR, add, claim, expire
 
 Damage = Callable[[Any, str], None]
@@ -156,3 +157,11 @@ def test_it_is_left_out_of_lists_and_of_what_is_told(
     store.take_untold()
     retry_failed()
     prune()
+
+
+def test_a_lost_hint_of_what_is_no_record_stops_no_dispatcher(redis_server: str) -> None:
+    store = get_store()
+    with redis.Redis.from_url(redis_server) as client:
+        client.set("webhooks:job:strange", "x")
+        client.zadd("webhooks:published", {"strange": 1})
+        assert store.take_due(queued=0).hints == [("strange", 0)]

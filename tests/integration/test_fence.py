@@ -192,6 +192,9 @@ class TestQuiet:
         again = claim(store, first.id, token="again")  # it runs again at once
 
         assert store.finish(again, "SUCCESS", result={"id": "orders"}, told=OK)
+        if following:  # who is woken by the end, not before that
+            woken_at = client.zscore("webhooks:waiting", following) or 0
+            assert 25 < woken_at - store.clock() <= 30
         following = following or world.add("update", name="new")
 
         assert store.claim(following, worker="w", token="t") is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import redis
 
@@ -29,6 +31,12 @@ class TestAdd:
         store = JobStore(get_settings().redis_url, pipe_size=2, result_ttl=60, patience=1)
         jobs = [new_job(f"w{number}") for number in range(4)]
         assert added(store, *jobs) == [PUBLISHED, PUBLISHED, WAITING, WAITING]
+
+    def test_the_room_is_that_of_all_accounts_together(self, redis_server: str) -> None:
+        store = JobStore(get_settings().redis_url, pipe_size=2, result_ttl=60, patience=1)
+        mine = [new_job(f"w{number}") for number in range(2)]
+        others = [replace(new_job(f"o{number}"), account="other") for number in range(2)]
+        assert added(store, *mine, *others) == [PUBLISHED, PUBLISHED, WAITING, WAITING]
 
     def test_leaves_a_job_that_exists_as_it_is(self, store: JobStore) -> None:
         job = add(store)
@@ -80,6 +88,12 @@ class TestEnds:
         assert (record.state, record.result) == ("SUCCESS", {"id": "orders"})
         assert places(client, job) == []
         assert 0 < client.ttl(f"webhooks:job:{job}") <= 604_800
+
+    def test_success_has_no_error_of_an_earlier_attempt(self, store: JobStore) -> None:
+        job = add(store)
+        reschedule(store, claim(store, job))
+        assert store.finish(claim(store, job, token="t2"), "SUCCESS", result={"id": "orders"})
+        assert store.get(job).error is None
 
     def test_failure_stays_in_failed(self, store: JobStore, client: redis.Redis) -> None:
         job = add(store)

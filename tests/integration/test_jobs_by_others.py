@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 
 from config.settings import get_settings
-from tasks.jobs import JobStore
+from tasks.jobs import STEP_LIMIT, JobStore
 from tests.integration.steps import (
     ERROR,
     add,
@@ -55,6 +56,21 @@ class TestTakeDue:
         expire(client, "published", job)
         assert store.take_due(queued=1).hints == []  # it is in the queue still
         assert store.take_due(queued=0).hints == [(job, 0)]
+
+    def test_a_hint_is_not_sent_again_before_its_time(self, store: JobStore) -> None:
+        add(store)
+        assert store.take_due(queued=0).hints == []
+
+    def test_each_step_takes_a_batch_at_most(self, client: redis.Redis) -> None:
+        store = JobStore(
+            get_settings().redis_url, pipe_size=4 * STEP_LIMIT, result_ttl=60, patience=1
+        )
+        store.gate.pause("default", reason="")
+        store.add([new_job(f"w{number}") for number in range(2 * STEP_LIMIT)])
+        for _ in range(3):
+            store.take_due(queued=0)
+        store.gate.resume("default")
+        assert len(store.take_due(queued=0).hints) == STEP_LIMIT
 
     def test_never_more_than_the_pipe_holds(self, redis_server: str) -> None:
         store = JobStore(get_settings().redis_url, pipe_size=3, result_ttl=60, patience=1)
@@ -123,6 +139,22 @@ class TestPeople:
         assert (again.attempts, again.error, len(again.history)) == (0, None, 1)
         assert places(client, record.id) == ["waiting"]
         assert claim(store, record.id, token="t2").attempt == 2
+
+    def test_retry_spaces_them(self, store: JobStore) -> None:
+        jobs = [add(store, f"w{number}") for number in range(3)]
+        for job in jobs:
+            assert store.finish(claim(store, job, token=job), "FAILURE", error=ERROR)
+        store.retry(jobs, how="fresh", due=store.clock() + 60, spacing=5)
+        first, *others = [store.get(job).due_at or 0 for job in jobs]
+        assert [due - first for due in others] == pytest.approx([5, 10], abs=0.01)
+
+    def test_sentry_is_told_of_a_failure_once(self, store: JobStore) -> None:
+        job = add(store)
+        assert store.finish(claim(store, job), "FAILURE", error=ERROR)
+        record = store.get(job)
+        assert [store.may_alert(record) for _ in range(2)] == ["yes", "another does"]
+        store.told([job], "FAILURE", alerted=record.failure)
+        assert store.may_alert(record) == "done"
 
     def test_retry_leaves_others_alone(self, store: JobStore) -> None:
         record = claim(store, add(store))

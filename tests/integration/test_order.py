@@ -225,3 +225,17 @@ def test_bulk_fills_more_of_it_where_more_is_done(roomy: Callable[..., Line]) ->
     line.add("shop", *names("a", 600), priority="bulk")
     assert line.store.counts()[PUBLISHED] == 320
     assert line.store.counts()[WAITING] == 280
+
+
+def test_what_is_in_line_and_does_not_wait_is_passed_over(line: Line, redis_server: str) -> None:
+    """Lines are derived: the set of those that wait decides."""
+    client: Any = redis.Redis.from_url(redis_server, decode_responses=True)
+    line.add("shop", "done", "later", "due")
+    done, later, due = line.names
+    assert line.take() == "shop/done"
+    soon = line.store.clock() + 3_600
+    client.zadd("webhooks:waiting", {later: soon, due: 1})
+    client.zadd("webhooks:ready:default:interactive", {done: -9, later: -8, due: -7})
+    client.delete("webhooks:published")
+    assert [job for job, _ in line.store.take_due(queued=0).hints] == [due]
+    assert client.zscore("webhooks:waiting", later) == pytest.approx(soon)
