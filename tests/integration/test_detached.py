@@ -90,4 +90,4 @@ def test_what_is_wrong_is_said_and_ends_with_2(
 def test_a_log_file_that_cannot_be_written_is_refused(stack: Stack, command: str) -> None:
     done = celery(stack, "-A", "worker", command, "-f", "/nowhere/at/all.log")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "The log file /nowhere/at/all.log cannot be written: No such file" in done.stderr
+    assert "--logfile /nowhere/at/all.log cannot be written: there is no folder" in done.stderr

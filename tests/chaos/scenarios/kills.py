@@ -46,7 +46,7 @@ def kill(chaos: Chaos) -> None:
 @scenario("SIGTERM one after the other, as on a deploy")
 def terminate(chaos: Chaos) -> None:
     """No attempt is repeated, and each worker is gone within 30 s."""
-    jobs, restarts = chaos.size(150, 5_000), chaos.size(2, 10)
+    jobs, restarts = chaos.size(100, 5_000), chaos.size(1, 10)
     pause = chaos.size(1, 10)
     chaos.start(latency=0.1)
     workers: list[Part] = [chaos.worker(), chaos.worker()]

@@ -65,7 +65,7 @@ KINDS = (
     Kind("in bulk", 40, 20, 4, 72, WIDE),
     Kind("in bulk, the pipe full", 40, 20, 2, 20, NARROW),
     Kind("in one call of two steps, dripping", 260, 260, 0, 10, WIDE, drips=True),
-    Kind("one by one, fsync", 10, 1, 2, 20, FSYNC, ALWAYS),
+    Kind("one by one, fsync", 10, 1, 0, 20, FSYNC, ALWAYS),
     Kind("in bulk, fsync", 40, 20, 2, 16, FSYNC, ALWAYS),
 )
 
