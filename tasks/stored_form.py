@@ -58,6 +58,10 @@ def foreign(asked: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
     ]
 
 
+#: How an API shows a user name that it does not show.
+_HIDDEN: Final = re.compile(r"[*\u2022]|^\W*(redacted|hidden|masked)?\W*$", re.I)
+
+
 def mark_of(shown: Mapping[str, Any]) -> str:
     """What tells a webhook with this name and URL from others: a digest, whatever their length."""
     return hashlib.sha256(json.dumps([shown.get(name) for name in COMPARED]).encode()).hexdigest()
@@ -76,6 +80,8 @@ def _is_same(name: str, asked: Any, shown: Any) -> bool:
 
 
 def _is_form(name: str, asked: Any, shown: Any) -> bool:
+    if name == "username" and (shown is None or _HIDDEN.search(str(shown))):
+        return True
     if not (isinstance(asked, str) and isinstance(shown, str)) or len(shown) > LONGEST:
         return False
     plain = html.unescape(shown)

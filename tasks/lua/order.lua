@@ -133,23 +133,26 @@ local function line_up_missing(limit)
   return found
 end
 
--- A job to probe with: of any app in line, then any of its jobs. Those that fail are the first in their lines,
--- and if it is their own fault, or their app's, none of these would open the gate. `only` is the one app to
--- choose from, if given. Returns id and number.
+-- A job to probe with: of any app in line, then any of its jobs, if there are of those that were never refused.
+-- Those that fail are the first in their lines, and if it is their own fault, or their app's, none of these would
+-- open the gate. `only` is the one app to choose from, if given. Returns id, number and whether it is one of those.
 local function draw_probe(line, only)
-  local jobs, apps = {}, {}
+  local fresh, others = {jobs = {}, apps = {}}, {jobs = {}, apps = {}}
   math.randomseed(tonumber(time[2])) -- else each run of a script draws the same
   local seen = redis.call('ZRANDMEMBER', line, SAMPLE, 'WITHSCORES')
   for i = 1, #seen, 2 do
-    local app = 'app ' .. (redis.pcall('HGET', record(seen[i]), 'app_id') or '') -- it may be no hash
+    local was = redis.pcall('HMGET', record(seen[i]), 'app_id', 'refused_at') -- it may be no hash
+    local app, into = 'app ' .. (was[1] or ''), was[2] and others or fresh
     if not only or app == only then
-      if not jobs[app] then jobs[app], apps[#apps + 1] = {}, app end
-      table.insert(jobs[app], {seen[i], seen[i + 1]})
+      if not into.jobs[app] then into.jobs[app], into.apps[#into.apps + 1] = {}, app end
+      table.insert(into.jobs[app], {seen[i], seen[i + 1]})
     end
   end
-  if #apps == 0 then return nil end
-  local of_app = jobs[apps[math.random(#apps)]]
-  return unpack(of_app[math.random(#of_app)])
+  local from = #fresh.apps > 0 and fresh or others
+  if #from.apps == 0 then return nil end
+  local of_app = from.jobs[from.apps[math.random(#from.apps)]]
+  local id, number = unpack(of_app[math.random(#of_app)])
+  return id, number, from == fresh
 end
 
 -- Whether the app for which alone a gate is closed may be probed. Until the one that is in the pipe is claimed
@@ -158,6 +161,10 @@ local function probe_is_due(gate)
   local hinted_at = gate.hinted_at or 0
   return gate.probe_at <= now and (hinted_at < gate.probe_at or hinted_at + HELD_APP <= now)
 end
+
+-- Whether another job of the one app that is refused may be tried at once: it tells whether that is the app's
+-- trouble or one job's own.
+local function may_ask_another(gate) return gate.rejected_at and gate.probes == 0 and not gate.hinted_at end
 
 -- Take the jobs of an account that are next, at most `most`, of them at most `most_bulk` bulk ones
 -- unless it is their turn. Calls `take(id, attempts)` for each. `gate` is the account's: where it is closed for
@@ -177,11 +184,15 @@ local function serve(account, most, most_bulk, take, is_probe, gate)
     local priority = (is_bulks_turn or left.interactive == 0) and 'bulk' or 'interactive'
     if left[priority] == 0 or (priority == 'bulk' and not is_bulks_turn and taken >= most_bulk) then break end
     local line = lines[priority]
-    local id, number
-    if (is_probe or held) and not is_drawn[priority] then id, number = draw_probe(line, held) end
+    local id, number, is_fresh
+    if (is_probe or held) and not is_drawn[priority] then id, number, is_fresh = draw_probe(line, held) end
     is_drawn[priority] = true
     if id then
       probe = id
+      if held and is_fresh and may_ask_another(gate) then
+        may_probe, gate.probe_at = true, now
+        redis.call('HSET', gate.key, 'probe_at', string.format('%.6f', now))
+      end
       redis.call('ZREM', line, id)
     else
       id, number = unpack(redis.call('ZPOPMIN', line))

@@ -104,6 +104,37 @@ class TestRefused:
         client.hset(GATE, "probe_at", 0)
         assert back(store, claim_when_due(store, job.id), UNSURE) == "rejected"
 
+    def test_another_job_of_the_refused_app_is_tried_at_once(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        run(store, "p", "shop", UNSURE)
+        good = [new_job(f"good{number}", app="shop") for number in range(5)]
+        assert added(store, *good) == [WAITING] * 5
+        client.zadd("webhooks:waiting", {job.id: store.clock() - 0.001 for job in good})
+        [(probe, _)] = store.take_due(queued=0).hints
+        assert probe != new_job("p", app="shop").id
+        succeed(store, claim(store, probe, token="g"))
+        assert store.gate.look(ACCOUNT).closed == ""
+        again = claim_when_due(store, new_job("p", app="shop").id)
+        assert again.refused_alone
+
+    def test_but_one_alone_until_the_app_is_to_be_tried_anew(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        run(store, "p", "shop", UNSURE)
+        others = [new_job(f"o{number}", app="shop") for number in range(5)]
+        store.add(others)
+        tried = []
+        for _ in range(5):
+            client.zadd("webhooks:waiting", {job.id: store.clock() for job in others}, xx=True)
+            client.hset("webhooks:order", "until", store.clock() - 1)
+            tried += [job for job, _ in store.take_due(queued=0).hints]
+        assert len(tried) == 1
+        assert back(store, claim(store, tried[0], token="o"), UNSURE) == "rejected"
+        client.zadd("webhooks:waiting", {job.id: store.clock() for job in others}, xx=True)
+        client.hset("webhooks:order", "until", store.clock() - 1)
+        assert store.take_due(queued=0).hints == []
+
     def test_a_person_who_resumes_has_it_tried_at_once(self, store: JobStore) -> None:
         job = new_job("p", app="poison")
         run(store, "p", "poison", UNSURE)

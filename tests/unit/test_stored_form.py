@@ -156,3 +156,13 @@ def test_what_is_foreign_differs(asked: str, shown: str, field: str) -> None:
 def test_a_name_of_other_letters_is_foreign(asked: str, shown: str) -> None:
     if not set(asked.lower()) & set(unicodedata.normalize("NFKD", shown).casefold()):
         assert seen("name", asked, shown)[1] == ["name"]
+
+
+@pytest.mark.parametrize(
+    "shown", ["s***", "", None, "\u2022\u2022\u2022", "[redacted]", "<hidden>"]
+)
+def test_a_user_name_that_is_not_shown_is_no_others(shown: str | None) -> None:
+    asked = {"username": "shop", "name": "Orders"}
+    assert foreign(asked, {"username": shown, "name": "Orders"}) == []
+    assert foreign(asked, {"username": "other", "name": "Orders"}) == ["username"]
+    assert foreign(asked, {"username": shown, "name": "[redacted]"}) == ["name"]
