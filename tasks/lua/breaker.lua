@@ -50,6 +50,10 @@ end
 -- A success opens the gate, of whichever app it is: what was refused beside it is that job's own trouble.
 local function hear_ok(gate, at, app)
   put(gate, 'ok_at', at)
+  -- It was under way when the limit was met, and went through, too.
+  if gate.told and gate.second == math.floor(gate.learnt_at) then
+    put(gate, 'top', math.max(gate.top, NEAR * math.max(gate.last, gate.count)))
+  end
   -- Should this app be refused again, that is news.
   if gate.alarmed and gate.alarmed == app then put(gate, 'alarmed', nil) end
   if gate.broken_at and not gate.only then
