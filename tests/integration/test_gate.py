@@ -135,6 +135,24 @@ def test_every_call_of_an_attempt_counts(store: JobStore) -> None:
     assert float(fields["count"]) + float(fields.get("last", 0)) == 26
 
 
+def test_what_was_under_way_when_a_limit_was_met_went_through(
+    store: JobStore, client: redis.Redis
+) -> None:
+    records = [claim(store, add(store, f"w{n}"), token=str(n)) for n in range(30)]
+
+    def succeed(some: list[JobRecord]) -> None:
+        for record in some:
+            assert store.finish(record, "SUCCESS", result={"id": "a"}, told=Told("ok"))
+
+    eventually(lambda: store.clock() % 1 < 0.3)  # all of it in one second
+    succeed(records[:20])
+    back(store, records[20], Told("limited", 1.0))
+    top = f"webhooks:gate:{ACCOUNT}", "top"
+    before = float(client.hget(*top) or 0)
+    succeed(records[21:])
+    assert float(client.hget(*top) or 0) == pytest.approx(before * 29 / 20)
+
+
 class TestRate:
     def test_turns_are_evenly_apart(self, limited: Callable[[float], JobStore]) -> None:
         store = limited(20)
