@@ -15,7 +15,7 @@ local BURST_SECONDS = 0.02
 local LESS, GROWTH = 0.9, 0.0005
 -- Where a 429 tells how long to wait, all calls stand still as long: the rate stays just below the limit
 -- (NEAR), and grows the more slowly the longer that wait is, so that little is lost by it.
-local NEAR, LESS_TOLD, SLOWER, SLOWEST = 0.975, 0.985, 8, 60
+local NEAR, LESS_TOLD, SLOWER, SLOWEST = 0.96, 0.985, 8, 60
 -- While it is away it is asked this often; when it is back, the rate grows for so long.
 local BROKEN_PROBE, RAMP_SECONDS, RAMP_LEAST = 1, 10, 20
 -- A refused account is asked every `probe` seconds, so many times, then less and less often.
