@@ -19,8 +19,8 @@ local ALARM_SECONDS = 3600
 -- An alarm that the attempt did not pass on is passed on by a dispatcher after so many seconds.
 local PASS_ON_AFTER = 15
 
--- So many calls went through, of an attempt that has just ended: in the second in which its last was made.
-local function count_calls(gate, at, since, calls)
+-- So many calls went through, of an attempt that has just ended.
+local function count_calls(gate, at, calls)
   if calls <= 0 then return end
   local second = math.floor(at)
   if gate.second ~= second then
@@ -30,8 +30,7 @@ local function count_calls(gate, at, since, calls)
     put(gate, 'second', second)
     put(gate, 'count', 0)
   end
-  local name = since < second and 'last' or 'count'
-  put(gate, name, gate[name] + calls)
+  put(gate, 'count', gate.count + calls)
 end
 
 local function forget_outage(gate)
@@ -217,7 +216,7 @@ end
 local function tell(gate, at, id, since, told, most, share, probe)
   local news
   -- The last of them alone is what it tells of.
-  count_calls(gate, at, since, (told.answered or 1) - (told.what == 'ok' and 0 or 1))
+  count_calls(gate, at, (told.answered or 1) - (told.what == 'ok' and 0 or 1))
   if told.what == 'ok' then
     hear_ok(gate, at, told.app)
   elseif told.what == 'bad' then
@@ -236,9 +235,9 @@ end
 
 -- A shortcut, too: a success that says nothing else is counted, if the gate is open for all and has
 -- counted others of this second. Whether it was.
-local function count_success(id, account, at, since, calls)
+local function count_success(id, account, at, calls)
   local is_open, second, count, alarmed = open_for_all(account, at, 0)
-  if not is_open or second ~= math.floor(at) or since < second or not count then return false end
+  if not is_open or second ~= math.floor(at) or not count then return false end
   if alarmed and alarmed == app_of(id) then return false end
   redis.call('HSET', gate_key(account), 'ok_at', string.format('%.6f', at), 'count', string.format('%.6f', count + calls))
   return true
@@ -253,7 +252,7 @@ local function tell_gate(id, i)
   if (ARGV[i] or '') == '' then return end
   local numbers, account = {}, ARGV[i + 11]
   for k = 1, 10 do numbers[k] = tonumber(ARGV[i + k]) end
-  if ARGV[i] == 'ok' and numbers[2] < 0 and count_success(id, account, now, now - numbers[9], numbers[10]) then return end
+  if ARGV[i] == 'ok' and numbers[2] < 0 and count_success(id, account, now, numbers[10]) then return end
   local gate = gate_of(account)
   local told = {what = ARGV[i], wait = numbers[1], limit = numbers[2], left = numbers[3],
                 reset = numbers[4], ends = numbers[5], answered = numbers[10], app = app_of(id)}

@@ -40,10 +40,10 @@ note_closed(gate, now)
 keep_gate(gate)
 local asked = {turn or -1, time_closed(gate, now), before == shown('long')}
 gate_with('long')
-local is_counted = count_success('job', 'short', now, now, calls)
+local is_counted = count_success('job', 'short', now, calls)
 gate = gate_of('long')
 local told = {what = 'ok', limit = -1, left = -1, reset = -1, answered = calls}
-tell(gate, now, 'job', now, told, most, 1, 30)
+tell(gate, now, 'job', now - 1, told, most, 1, 30)
 keep_gate(gate)
 return cjson.encode({closed_for = closed_for or -1, asked = asked, is_counted = is_counted,
                      short = shown('short'), long = shown('long'), before = before})
