@@ -100,9 +100,9 @@ local function hear_bad(gate, at, id, app)
   return 'unavailable'
 end
 
--- Calls a second that went through when a 429 came; what just began again tells nothing.
-local function went_through(gate, at)
-  if at < (gate.open_at or 0) + SETTLED then return nil end
+-- Calls a second that went through when a 429 came; what just began again at a rate that is known tells nothing.
+local function went_through(gate, at, rate)
+  if rate < math.huge and at < (gate.open_at or 0) + SETTLED then return nil end
   return gate.second and at - gate.second < 2 and math.max(gate.last, gate.count) or 0
 end
 
@@ -133,7 +133,8 @@ local function hear_limited(gate, at, since, wait, most, is_announced)
     end
     return
   end
-  local rate, through, top = rate_at(gate, at, most), went_through(gate, at), nil
+  local rate = rate_at(gate, at, most)
+  local through, top = went_through(gate, at, rate), nil
   if not gate.learnt_at then
     local least = (tells_when or (gate.ok_at or 0) > at - 60) and LOWEST_PLAN or 1
     top = math.min(rate, math.max(through or rate, least))
