@@ -20,7 +20,7 @@ up: install  ## the same stack, left running until Ctrl-C
 	@$(BIN)/python -m worker.local up
 
 test: install
-	$(BIN)/python -m pytest -n 5 --dist worksteal
+	$(BIN)/python -m pytest -n 6 --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .
