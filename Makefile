@@ -49,7 +49,7 @@ bench: install  ## import speed and enqueue latency, by durability too; what sea
 	$(BIN)/python -m tests.benchmarks.bench_sealing
 	$(BIN)/python -m tests.benchmarks.bench_sandbox
 
-bench-guest: install  ## what the API's bad days cost, each figure with its bound; twenty minutes
+bench-guest: install  ## what the API's bad days cost, each figure with its bound; half an hour
 	@$(BIN)/python -m tests.benchmarks.guest
 
 lock: install  ## compile the .in files anew
