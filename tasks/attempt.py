@@ -49,22 +49,26 @@ def ended(job: JobRecord, state: str, entry: Mapping[str, Any], **outcome: Any) 
 
 
 def own_refusal(job: JobRecord, failure: ApiFailure, progress: Progress) -> ApiFailure:
-    """The failure as the job's own, if other calls of its account were accepted meanwhile.
+    """The failure as the job's own, if other calls with the same key and secret were accepted.
 
-    Such as an earlier call of this attempt that had its effect, unless it is sure to be about the
-    credentials.
+    Those are calls of other jobs since this one was refused first, or, where the failure is not
+    sure to be about the credentials, an earlier call of this attempt.
     """
     if not isinstance(failure, AccountRejected):
         return failure
-    if not (job.refused_alone or (progress.changed and not failure.is_sure)):
+    if job.refused_alone:
+        accepted = "other calls of this account since it first did so"
+    elif progress.changed and not failure.is_sure:
+        accepted = "an earlier call of this attempt"
+    else:
         return failure
     said = " ".join(str(part) for part in (failure.status, failure.code) if part is not None)
     words = f": {failure.api_message}" if failure.api_message else ""
     return CallRefused(
         f"CometChat refuses webhook {job.webhook_id!r} of app {job.app_id!r} ({said}{words}). It "
-        "has accepted other calls of this account since it first did so: key and secret are "
-        "right. Look whether they may act on this app, and whether a firewall before the API "
-        "dislikes a value of this webhook.",
+        f"has accepted {accepted}: key and secret are right. Look "
+        "whether they may act on this app, and whether a firewall before the API dislikes a value "
+        "of this webhook.",
         status=failure.status,
         code=failure.code,
         api_message=failure.api_message,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from celery.result import AsyncResult
 
 from tasks.errors import InvalidInput
 from tasks.producer import enqueue_webhook
+from tasks.store import get_store
 
 #: The times of Celery's options, each as the option of `enqueue_webhook` that it is.
 TIMES: Final = {"eta": "not_before", "countdown": "not_before", "expires": "expires_in"}
@@ -29,9 +31,7 @@ NOT_OBEYED: Final = {
     **dict.fromkeys(("producer", "connection", "queue", "exchange", "routing_key"), _WRITTEN),
     **dict.fromkeys(("serializer", "compression"), _WRITTEN),
     **dict.fromkeys(("retry", "retry_policy"), _RETRIED),
-    **dict.fromkeys(
-        ("time_limit", "soft_time_limit"), "the settings COMETCHAT_..._TIMEOUT bound a call"
-    ),
+    **dict.fromkeys(("time_limit", "soft_time_limit"), _BOUNDED),
 }
 
 #: What `enqueue_webhook` takes, and which of it by its place here.
@@ -78,18 +78,20 @@ class Enqueuing(Task):
         problems = _problems(given, options)
         if len(args) > len(_ARGUMENTS):
             problems["args"] = "are app id and webhook; the options go by their names"
-        for name, option in TIMES.items():
-            if (value := options.get(name)) is None:
-                continue
-            if option in given:
-                problems[name] = f"{option} is given, too"
+        times = {name: value for name in TIMES if (value := options.get(name)) is not None}
+        for name, value in times.items():
+            if TIMES[name] in given or (name == "eta" and "countdown" in times):
+                problems[name] = f"{TIMES[name]} is given, too"
             try:
-                given[option] = _time(name, value)
+                _time(name, value, time.time())
             except (TypeError, ValueError):
                 problems[name] = "must be a datetime" if name == "eta" else "must be seconds"
         if problems:
             words = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
             raise InvalidInput(f"{self.name}: {words}", problems)
+        if times:
+            now = get_store().clock()  # which counts, whatever this machine's says
+            given |= {TIMES[name]: _time(name, value, now) for name, value in times.items()}
         return self.AsyncResult(enqueue_webhook(**given).id)
 
 
@@ -113,14 +115,13 @@ def _is_job_id(value: object) -> bool:
         return False
 
 
-def _time(name: str, value: datetime | str | float) -> datetime | float:
+def _time(name: str, value: datetime | str | float, now: float) -> datetime | float:
     """What `enqueue_webhook` takes for it. Raises `TypeError` or `ValueError`."""
-    now = datetime.now(UTC)
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime):
         value = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return value if name == "eta" else (value - now).total_seconds()
+        return value if name == "eta" else value.timestamp() - now
     if name == "eta":
         raise TypeError
-    return now.timestamp() + float(value) if name == "countdown" else float(value)
+    return now + float(value) if name == "countdown" else float(value)

@@ -6,13 +6,13 @@
 local latest = redis.call('HGET', chain_key(links_of(ARGV[1]).first), 'latest')
 if not latest or latest == ARGV[1] then return false end
 -- Those that have not run yet may be cancelled: it is one before them that must see to it.
-local id = latest
-repeat
-  local before = redis.pcall('HMGET', record(id), 'state', 'attempt', 'after') -- it may be no hash
-  local is_new = before[1] == 'PENDING' and before[2] == '0'
-  if not is_new or before[3] == ARGV[1] or not points_to(before[3], 'next', id) then break end
-  id = before[3]
-until false
+local id, MOST_BACK = latest, 1000
+for _ = 1, MOST_BACK do
+  local was = redis.pcall('HMGET', record(id), 'state', 'attempt', 'after') -- it may be no hash
+  local is_new, before = was[1] == 'PENDING' and was[2] == '0', was[3]
+  if not is_new or before == ARGV[1] or not points_to(before, 'next', id) then break end
+  id = before
+end
 local state = redis.pcall('HGET', record(id), 'state')
 if state == 'STARTED' then
   redis.call('HSET', record(id), 'run_again', '1')

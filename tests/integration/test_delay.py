@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 
 from tasks import InvalidInput, JobConflict, get_job
 from tasks.create_webhook import create_webhook
@@ -76,6 +77,21 @@ class TestWithoutAWorker:
         result = create_webhook.apply_async(("shop", ORDERS), expires=form(instant))
         ends = get_job(result.id).record.more.expires_at or 0
         assert ends - time.time() == pytest.approx(3600, abs=30)
+
+    @pytest.mark.parametrize("hours", [-2, 2])
+    def test_a_countdown_and_an_end_are_by_the_clock_of_redis(self, hours: int) -> None:
+        with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours), tick=True):
+            later = create_webhook.apply_async(("later", ORDERS), countdown=600)
+            ends_at = datetime.fromtimestamp(get_store().clock(), UTC) + timedelta(hours=1)
+            ended = create_webhook.apply_async(("ends", ORDERS), expires=ends_at)
+        now = get_store().clock()
+        assert (get_job(later.id).record.due_at or 0) - now == pytest.approx(600, abs=30)
+        ends = get_job(ended.id).record.more.expires_at or 0
+        assert ends - now == pytest.approx(3600, abs=30)
+
+    def test_two_times_for_the_first_attempt_are_one_too_many(self) -> None:
+        with pytest.raises(InvalidInput, match="not_before is given, too"):
+            create_webhook.apply_async(("shop", ORDERS), eta=datetime.now(UTC), countdown=5)
 
     def test_all_that_is_wrong_is_named_and_nothing_is_stored(self) -> None:
         with pytest.raises(InvalidInput) as caught:
