@@ -29,6 +29,7 @@ Fields, each there only while it says something; instants are unix seconds of Re
                                 a dispatcher tells it, should the attempt not have done so
     probe_at, probes, hinted_at when one job may try whether that is over; how many have; when the
                                 last of them was put into the pipe, where it is closed for one app
+    others                      how many of those were other jobs of that app, tried at once
     ramp_at, ramp_to            the API is back since then; the rate grows to what it was
     paused_at, paused_until,    a person closed the gate; why
     paused_why

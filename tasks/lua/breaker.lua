@@ -34,7 +34,7 @@ local function count_calls(gate, at, calls)
 end
 
 local function forget_outage(gate)
-  for _, name in ipairs({'broken_at', 'rejected_at', 'met_by', 'only', 'probe_at', 'hinted_at', 'probes', 'ok', 'bad', 'counted_at',
+  for _, name in ipairs({'broken_at', 'rejected_at', 'met_by', 'only', 'probe_at', 'hinted_at', 'probes', 'others', 'ok', 'bad', 'counted_at',
                          'bad_jobs'}) do
     if gate[name] then put(gate, name, nil) end
   end
@@ -173,7 +173,7 @@ local function hear_rejected(gate, at, since, probe, id, app, is_sure)
     if not gate.only then return end
     if gate.only ~= app then
       put(gate, 'only', nil)
-    elseif gate.probes < 1 then
+    elseif gate.probes - (gate.others or 0) < 1 then
       return
     end
     if not is_told then return alarm(gate, at, gate.only or 'all', id) end
@@ -213,7 +213,7 @@ end
 -- An attempt tells the answer that it got. `told` is {what, wait, limit, left, reset, ends, app}, numbers
 -- negative where nothing was said; 'rejected' is about the credentials for sure, 'refused' perhaps, and 'own'
 -- is the job's own trouble, whatever the answer was; `since` is when its call was let through, `share` what is left to
--- this program. Returns 'rejected' or 'unavailable' if it is this that closed the gate.
+-- this program. Returns 'unavailable' if it is this that closed the gate, and 'rejected' if people are to be told of that.
 local function tell(gate, at, id, since, told, most, share, probe)
   local news
   -- The last of them alone is what it tells of.

@@ -164,7 +164,7 @@ end
 
 -- Whether another job of the one app that is refused may be tried at once: it tells whether that is the app's
 -- trouble or one job's own.
-local function may_ask_another(gate) return gate.rejected_at and gate.probes == 0 and not gate.hinted_at end
+local function may_ask_another(gate) return gate.rejected_at and gate.probes == 0 and not gate.others end
 
 -- Take the jobs of an account that are next, at most `most`, of them at most `most_bulk` bulk ones
 -- unless it is their turn. Calls `take(id, attempts)` for each. `gate` is the account's: where it is closed for
@@ -191,7 +191,7 @@ local function serve(account, most, most_bulk, take, is_probe, gate)
       probe = id
       if held and is_fresh and may_ask_another(gate) then
         may_probe, gate.probe_at = true, now
-        redis.call('HSET', gate.key, 'probe_at', string.format('%.6f', now))
+        redis.call('HSET', gate.key, 'probe_at', string.format('%.6f', now), 'others', 1)
       end
       redis.call('ZREM', line, id)
     else
