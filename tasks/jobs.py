@@ -12,7 +12,7 @@ Keys, all under `webhooks:`
                         in SUCCESS or REVOKED, else deleted with the record. A key of its own, which
                         producers may write and not read
     waiting     zset    id -> due time: new jobs, and retries until their backoff is over
-    published   zset    id -> hint expiry: a message with this id is in the pipe
+    published   zset    id -> hint expiry: a message with this id is in the pipe, or about to be
     running     zset    id -> lease end: a worker has claimed it
     failed      zset    id -> time of the failure
     index       zset    id -> time of enqueueing: every job, pruned when its record is gone

@@ -36,7 +36,8 @@ NOTE_AT = 100
 TRIES: Final = 3
 
 
-#: Seconds to wait for a connection to the result backend: what is not told is told later.
+#: Seconds to wait for a connection to the result backend. How a job ended is told later, by a
+#: dispatcher; that it waits for another attempt is not told again.
 WAIT_SECONDS = 1.0
 _slots = Slots(RESULTS)
 _trouble = Trouble(

@@ -32,6 +32,8 @@ def _table(rows: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
 
 
 #: For each step: from which state to which. In a state that its row lacks, it changes nothing.
+#: Beside it is `recheck`, for a webhook that a stale attempt may have changed: its latest job that
+#: succeeded goes from SUCCESS to RETRY; one that is under way does so once it would have succeeded.
 STEPS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     # A producer asks for a webhook.
     "add": _table({NONE: "PENDING"}),

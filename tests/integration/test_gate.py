@@ -153,6 +153,14 @@ def test_what_was_under_way_when_a_limit_was_met_went_through(
     assert float(client.hget(*top) or 0) == pytest.approx(before * 29 / 20)
 
 
+def test_a_report_that_is_repeated_is_heard_once(store: JobStore, client: redis.Redis) -> None:
+    eventually(lambda: store.clock() % 1 < 0.5)  # all of it in one second
+    record = claim(store, add(store))
+    for _ in range(2):
+        assert store.finish(record, "SUCCESS", result={"id": "a"}, told=Told("ok"))
+    assert float(client.hget(f"webhooks:gate:{ACCOUNT}", "count") or 0) == 1
+
+
 class TestRate:
     def test_turns_are_evenly_apart(self, limited: Callable[[float], JobStore]) -> None:
         store = limited(20)
