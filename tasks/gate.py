@@ -10,11 +10,11 @@ Fields, each there only while it says something; instants are unix seconds of Re
     turn                        when the next call may be made, where there is a limit
     announced, limit, window,   calls a second by what the API announced; its limit, over how many
     window_end                  seconds (as far as known); when the present window ends by its clock
-    top, learnt_at, told        calls a second that went through when the last 429 came; when; the
+    top, learnt_at, retry_after calls a second that went through when the last 429 came; when; the
                                 seconds that it told to wait, if it did
     wait_until                  the API told to wait until then
-    limited_at, short           the last 429 that told a wait came then; the last so many told too
-                                short a one
+    limited_at, short           when the last 429 came that told a wait; how many in a row told one
+                                that was too short
     second, count, last, peak   calls that went through in this second, in the one before; the most
                                 of late
     ok_at                       when the last call succeeded

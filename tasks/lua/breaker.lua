@@ -6,7 +6,7 @@
 local MARGIN = 0.975
 -- Where a call is refused behind one that was, the next is made so many seconds later.
 local SOON = 0.2
--- Where an answer tells too short a wait, the next is longer by this, and so many seconds at most.
+-- A wait that was told too short is followed by one SHORT times as long, of SHORT_MOST seconds at most.
 local SHORT, SHORT_MOST = 1.5, 10
 -- What went through is known so many seconds after the gate opened; a 429 may come when there was not
 -- much to do yet, and no plan of CometChat allows less than 500 calls a minute.
@@ -51,7 +51,7 @@ end
 local function hear_ok(gate, at, app)
   put(gate, 'ok_at', at)
   -- It was under way when the limit was met, and went through, too.
-  if gate.told and gate.second == math.floor(gate.learnt_at) then
+  if gate.retry_after and gate.second == math.floor(gate.learnt_at) then
     put(gate, 'top', math.max(gate.top, NEAR * math.max(gate.last, gate.count)))
   end
   -- Should this app be refused again, that is news.
@@ -100,14 +100,15 @@ local function hear_bad(gate, at, id, app)
   return 'unavailable'
 end
 
--- Calls a second that went through when a 429 came; what just began again at a rate that is known tells nothing.
+-- Calls a second that went through when a 429 came. Nothing if calls have just begun again at a known rate, as
+-- there were too few to tell.
 local function went_through(gate, at, rate)
   if rate < math.huge and at < (gate.open_at or 0) + SETTLED then return nil end
   return gate.second and at - gate.second < 2 and math.max(gate.last, gate.count) or 0
 end
 
--- How long to wait by a 429 that tells it. What was called behind an earlier one, with no success in between,
--- has waited as long as that told, and it was too short.
+-- The seconds to wait after a 429 that tells them. A call that was made after an earlier 429 has waited as long as
+-- that one told. If none has succeeded since, that was too short, and the next wait is longer.
 local function wait_told(gate, at, since, wait)
   local was = gate.limited_at or math.huge
   if since > was then put(gate, 'short', (gate.ok_at or 0) < was and (gate.short or 0) + 1 or nil) end
@@ -147,8 +148,8 @@ local function hear_limited(gate, at, since, wait, most, is_announced)
   end
   -- Where less went through, others may have used it up, and this is a guess.
   local is_known = (through or 0) >= LOWEST_PLAN
-  put(gate, 'told', tells_when and is_known and wait or nil)
-  top = math.max(gate.told and NEAR * top or top, 1 / PROBE_MOST)
+  put(gate, 'retry_after', tells_when and is_known and wait or nil)
+  top = math.max(gate.retry_after and NEAR * top or top, 1 / PROBE_MOST)
   put(gate, 'top', top)
   put(gate, 'learnt_at', at)
   put(gate, 'turn', math.max(gate.turn or 0, at + 1 / (LESS * top)))

@@ -13,8 +13,8 @@ local BURST_SECONDS = 0.02
 -- After a 429 the rate is this part of what went through. It grows by a cubic (as TCP's CUBIC and
 -- AWS's adaptive retries): fast at first, slowly where the limit was met, then faster again.
 local LESS, GROWTH = 0.9, 0.0005
--- Where a 429 tells how long to wait, all calls stand still as long: the rate stays just below the limit
--- (NEAR), and grows the more slowly the longer that wait is, so that little is lost by it.
+-- A 429 that tells how long to wait makes all calls wait. So the rate stays just below the limit (NEAR), and
+-- grows SLOWER times as slowly for each second of that wait, SLOWEST times at most.
 local NEAR, LESS_TOLD, SLOWER, SLOWEST = 0.96, 0.985, 8, 60
 -- While it is away it is asked this often; when it is back, the rate grows for so long.
 local BROKEN_PROBE, RAMP_SECONDS, RAMP_LEAST = 1, 10, 20
@@ -44,12 +44,15 @@ local function gate_of(account)
     gate[name] = value
   end
   if not moved[1] then return gate end
-  -- What is moved is kept, or it would move on with the clock.
+  -- The clock was set back. What is moved is kept, or it would move on with the clock.
   if back > 0 and gate.wait_until then
     gate.wait_until = math.max(tonumber(redis.call('HGET', gate.key, 'wait_until')) - back, now)
     moved[#moved + 1] = 'wait_until'
   end
-  if gate.broken_at and not gate.rejected_at then gate.probe_at = math.min(gate.probe_at, now + BROKEN_PROBE) end
+  if gate.broken_at and not gate.rejected_at then
+    gate.probe_at = math.min(gate.probe_at or 0, now + BROKEN_PROBE)
+    moved[#moved + 1] = 'probe_at'
+  end
   for _, name in ipairs(moved) do redis.pcall('HSET', gate.key, name, string.format('%.6f', gate[name])) end
   return gate
 end
@@ -108,8 +111,8 @@ local function rate_at(gate, at, most)
   local rate = most > 0 and most or math.huge
   if gate.announced then rate = math.min(rate, gate.announced) end
   if gate.top then
-    local less = gate.told and LESS_TOLD or LESS
-    local slower = math.min(math.max(SLOWER * (gate.told or 0), 1), SLOWEST)
+    local less = gate.retry_after and LESS_TOLD or LESS
+    local slower = math.min(math.max(SLOWER * (gate.retry_after or 0), 1), SLOWEST)
     local since = (at - gate.learnt_at) / slower - ((1 - less) / GROWTH) ^ (1 / 3)
     rate = math.min(rate, gate.top * (1 + GROWTH * since ^ 3))
   end
@@ -198,8 +201,9 @@ end
 
 -- How many more of an account's jobs may go into the pipe, how many of them if they are bulk, and the
 -- seconds until more may; then whether the one that may is a probe, and the gate. `published` is how many
--- of all accounts are there.
-local function rooms(account, most, size, published)
+-- of all accounts are there; `inside_of`, if given, is asked in the place of `in_pipe`.
+local function rooms(account, most, size, published, inside_of)
+  inside_of = inside_of or in_pipe
   local gate = gate_of(account)
   local is_probe = (gate.rejected_at or gate.broken_at) and not gate.only
   local all, opens = room(gate, now, most, size, TURN_SECONDS)
@@ -209,9 +213,9 @@ local function rooms(account, most, size, published)
     local lately = gate.second and now - gate.second < 2 and math.max(gate.last, gate.count) or 0
     bulk = math.min(size, math.max(BULK_LEAST, math.ceil(lately * FREE_AHEAD_SECONDS)))
     -- The pipe is everybody's, the part for bulk jobs each account's own.
-    local inside = published < bulk and published or in_pipe(account)
+    local inside = published < bulk and published or inside_of(account)
     return size - published, bulk - inside, opens, is_probe, gate
   end
-  local inside = in_pipe(account)
+  local inside = inside_of(account)
   return all - inside, bulk - inside, opens, is_probe, gate
 end

@@ -70,11 +70,11 @@ def test_a_dead_workers_job_and_a_lost_hint_do_not_wait_for_an_hour(
 
 
 class TestGate:
-    def move_ahead(self, client: redis.Redis, now: float) -> None:
-        """As if the clock had been set back by an hour since."""
+    def move_ahead(self, client: redis.Redis, now: float, seconds: float = HOUR) -> None:
+        """As if the clock had been set back by so much since."""
         for name, value in client.hgetall(GATE).items():
             if name.endswith(("_at", "_until")) and float(value) > now - HOUR:
-                client.hset(GATE, name, f"{float(value) + HOUR:.6f}")
+                client.hset(GATE, name, f"{float(value) + seconds:.6f}")
 
     def test_a_wait_that_an_answer_told_goes_on_as_it_was(
         self, store: JobStore, client: redis.Redis
@@ -96,12 +96,13 @@ class TestGate:
         store.gate.look(ACCOUNT)
         assert float(client.hget(GATE, "wait_until") or 0) == first
 
+    @pytest.mark.parametrize("seconds", [5, 300, HOUR])
     def test_an_outage_is_asked_about_a_second_later(
-        self, store: JobStore, client: redis.Redis
+        self, store: JobStore, client: redis.Redis, seconds: float
     ) -> None:
         now = store.clock()
         client.hset(GATE, mapping={"broken_at": now, "probe_at": now + 1, "down_at": now})
-        self.move_ahead(client, now)
+        self.move_ahead(client, now, seconds)
         assert store.gate.look(ACCOUNT).again_in <= 1
         assert float(client.hget(GATE, "probe_at") or 0) < store.clock() + 2
 

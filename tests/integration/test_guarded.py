@@ -140,7 +140,7 @@ def test_what_a_person_does(guarded: Guarded) -> None:
     assert {one.record.app_id for one in list_jobs()} >= {"desk"}
     assert not list(find_problems(repair=True))
     assert app.control.ping(timeout=5, limit=1)  # as `celery status` does
-    assert {one.level for one in findings()} == {"ok"}
+    assert [one for one in findings() if one.level != "ok"] == []
     assert guarded.denied() == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import accumulate, combinations, permutations
 from typing import Any
 
@@ -239,3 +240,33 @@ def test_what_is_in_line_and_does_not_wait_is_passed_over(line: Line, redis_serv
     client.delete("webhooks:published")
     assert [job for job, _ in line.store.take_due(queued=0).hints] == [due]
     assert client.zscore("webhooks:waiting", later) == pytest.approx(soon)
+
+
+def test_a_step_does_not_read_each_job_of_a_full_pipe(
+    roomy: Callable[..., Line], redis_server: str
+) -> None:
+    line, client = roomy(), redis.Redis.from_url(redis_server)
+    line.add("shop", *names("a", 600), priority="bulk")
+    line.store.take_due(queued=32)
+    before: Any = client.info("commandstats")
+    for _ in range(20):
+        line.store.take_due(queued=32)
+    after: Any = client.info("commandstats")
+    read = after["cmdstat_hget"]["calls"] - before["cmdstat_hget"]["calls"]
+    assert read < 20 * 10 + 32  # once at most
+
+
+def test_others_in_the_pipe_leave_an_account_its_part_of_it(
+    roomy: Callable[..., Line], redis_server: str
+) -> None:
+    """Though all that was there a second ago was its own."""
+    line, client = roomy(), redis.Redis.from_url(redis_server)
+    line.add("shop", *names("a", 600), priority="bulk")
+    line.store.take_due(queued=32)
+    foreign = [replace(new_job("shop", f"b{n}"), account="other") for n in range(200)]
+    line.store.add(foreign)
+    for job in client.zrange("webhooks:published", 0, -1):
+        if client.hget(b"webhooks:job:" + job, "account") == b"default":
+            client.zrem("webhooks:published", job)
+    client.hset("webhooks:order", "sole_until", line.store.clock() - 0.001)
+    assert len(line.store.take_due(queued=200).hints) == 32
