@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from tasks.errors import ApiFailure, AppNotFound, CallRefused
+from tasks.errors import AccountRejected, ApiFailure, AppNotFound, CallRefused
 from tasks.retry_after import MAX_WAIT
 
 #: CometChat's rate limit guide: wait 60 s when nothing is told, double it, up to 5 minutes. After a
@@ -59,7 +59,8 @@ class RetryPolicy:
         if failure.account_wide or isinstance(failure, CallRefused):
             before = holds if failure.account_wide else max(attempts, 1) - 1
             hold = min(HOLD_SECONDS * 2.0 ** min(before, 8), HOLD_MAX_SECONDS)
-            if not failure.account_wide:
+            # Of a refused account the gate says when; what waits by itself is refused alone.
+            if isinstance(failure, (AccountRejected, CallRefused)):
                 hold = min(hold, self.max_delay_seconds)
             return hold * random.uniform(0.8, 1.0)  # nosec B311  # no secret
         # The exponent is bounded: 2.0 ** 1100 is no float.
