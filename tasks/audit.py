@@ -108,7 +108,9 @@ class Audit:
         flat = [_printable(text) for pair in fields.items() for text in pair]
         own = uuid.uuid4().hex
         name, kept = (once, seconds) if once else (f"audit:{own}", REPEATED_SECONDS)
-        entry, is_own = self._step("audit", AUDIT_ENTRIES, name, kept, own, *flat)
+        entry, is_own = self._step(
+            "audit", most=AUDIT_ENTRIES, name=name, seconds=kept, asker=own, fields=flat
+        )
         return str(entry), bool(is_own)
 
     def actions(self, *, since: datetime | None = None) -> Iterator[Action]:

@@ -155,30 +155,37 @@ class Gate:
             why there is none: "lost", "cancelled", or what has closed the gate.
         """
         limits = self.limits
-        passing = job.account, limits.most(job.account), limits.probe_seconds
-        fence = job.id, job.attempt, job.token, lease, int(obeys)
-        turn, *rest = self._step("gate_ask", *passing, *fence)
+        turn, *rest = self._step(
+            "gate_ask",
+            account=job.account,
+            most=limits.most(job.account),
+            probe=limits.probe_seconds,
+            **job.fence,
+            lease=lease,
+            obeys=int(obeys),
+        )
         return float(turn), rest[-1] if rest else ""
 
     def pause(self, account: str, *, reason: str, until: float | None = None) -> None:
         """Let no job through until then (unix seconds), or until `resume`."""
-        self._step("gate_pause", account, "" if until is None else until, reason)
+        ends = "" if until is None else until
+        self._step("gate_pause", account=account, ends=ends, reason=reason)
 
     def resume(self, account: str) -> Closed:
         """Let jobs through again at once, whatever has closed the gate; what that was."""
-        return self._step("gate_resume", account)  # type: ignore[no-any-return]
+        return self._step("gate_resume", account=account)  # type: ignore[no-any-return]
 
     def untold(self, account: str) -> str | None:
         """The job that met an alarm which is overdue to be told; it is the caller's for 15 s."""
-        return self._step("gate_untold", account) or None
+        return self._step("gate_untold", account=account) or None
 
     def told(self, account: str, job_id: str) -> None:
         """People were told of the alarm that this job met."""
-        self._step("gate_told", account, job_id)
+        self._step("gate_told", account=account, id=job_id)
 
     def look(self, account: str) -> GateState:
         """How the gate stands."""
-        answer = self._step("gate_look", account, self.limits.most(account))
+        answer = self._step("gate_look", account=account, most=self.limits.most(account))
         now, why, again, rate, used, interactive, bulk, *flat = answer
         return GateState(
             account=account,
@@ -191,10 +198,17 @@ class Gate:
             fields=dict(zip(flat[::2], flat[1::2], strict=True)),
         )
 
-    def args(self, account: str, told: Told) -> tuple[str | float, ...]:
+    def arguments(self, account: str, told: Told) -> dict[str, str | float]:
         """What `finish` and `reschedule` pass on to an account's gate."""
-        of = told.announced or Announced(-1, -1, -1, -1)
-        wait = -1.0 if told.wait is None else told.wait
-        limits = self.limits
-        own = limits.most(account), limits.share, limits.probe_seconds
-        return (told.what, wait, *of, *own, told.ago, told.answered, account)
+        announced = told.announced or Announced(-1, -1, -1, -1)
+        return {
+            "what": told.what,
+            "wait": -1.0 if told.wait is None else told.wait,
+            **announced._asdict(),
+            "most": self.limits.most(account),
+            "share": self.limits.share,
+            "probe": self.limits.probe_seconds,
+            "ago": told.ago,
+            "answered": told.answered,
+            "account": account,
+        }

@@ -1,8 +1,8 @@
 """The job records in Redis, and the atomic steps that move them.
 
-The record is the truth; a Celery message is only a hint to look at it. Each step is one Lua
-script (`tasks/lua/`) that checks the state it expects and uses Redis's clock; a stale attempt
-changes nothing, and repeating a step whose answer was lost is harmless.
+The record is the truth; a Celery message is only a hint to look at it. Each step is one
+function in Redis (`tasks/lua/`) that checks the state it expects and uses Redis's clock; a stale
+attempt changes nothing, and repeating a step whose answer was lost is harmless.
 
 Keys, all under `webhooks:`
 
@@ -75,10 +75,9 @@ from tasks.record import Added, Due, JobRecord, NewJob, Rescheduled, is_known, r
 from tasks.redis import Connection
 from tasks.slots import OTHERS
 from tasks.states import PLACES
+from tasks.steps import PREFIX as PREFIX
 
 T = TypeVar("T")
-
-PREFIX: Final = "webhooks:"
 
 #: A dead worker's jobs run again after this at the latest, plus a dispatcher's tick.
 LEASE_SECONDS: Final = 6.0
@@ -148,6 +147,7 @@ class JobStore:
         self._pipelined = self._connection.pipelined
         self.server_facts, self.require = self._connection.server_facts, self._connection.require
         self.find_steps = self._connection.find_steps
+        self.other_libraries = self._connection.other_libraries
         self._pipe_size = pipe_size
         self._result_ttl = result_ttl
         self._call = call_seconds
@@ -169,9 +169,10 @@ class JobStore:
         """
         limits = self.gate.limits
         most = json.dumps({account: limits.most(account) for account in {j.account for j in jobs}})
-        options = self._pipe_size, HINT_SECONDS, int(durability != "memory"), most
+        writes = int(durability != "memory")
+        options = {"size": self._pipe_size, "hint": HINT_SECONDS, "writes": writes, "most": most}
         fields = [[field for job in some for field in job.fields()] for some in slices(jobs)]
-        calls = [[*options, *flat] for flat in fields]
+        calls = [{**options, "jobs": flat} for flat in fields]
         told, confirmed = self._connection.steps_confirmed("add", calls, durability)
         added: list[Added] = []
         for some, (now, *flat) in zip(slices(jobs), told, strict=True):
@@ -228,8 +229,8 @@ class JobStore:
 
     def reseal(self, record: JobRecord, sealed: str, mark: str) -> bool:
         """Put another seal in the place of the record's; False if it has another by now."""
-        step = self._step("reseal", record.id, record.sealed_password or "", sealed, mark)
-        return bool(step)
+        before = record.sealed_password or ""
+        return bool(self._step("reseal", id=record.id, before=before, sealed=sealed, mark=mark))
 
     def walk(
         self,
@@ -260,7 +261,7 @@ class JobStore:
 
         Raises `JobNotFound`.
         """
-        call = job_id, self._result_ttl
+        call = {"id": job_id, "lifetime": self._result_ttl}
         [state], confirmed = self._connection.steps_confirmed("cancel", [call], durability)
         if state is None:
             raise JobNotFound(f"There is no job {job_id}: never enqueued, or ended and pruned.")
@@ -283,13 +284,15 @@ class JobStore:
         """
         states: list[str] = []
         for ids in slices(job_ids):
-            states += self._step("retry", how, due + spacing * len(states), spacing, *ids)
+            first = due + spacing * len(states)
+            states += self._step("retry", how=how, due=first, spacing=spacing, ids=ids)
         return states
 
     def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
         """Delete the records of jobs that have ended, by then (unix seconds); how many had."""
         ended_by = "" if until is None else until
-        return sum(int(self._step("forget", ended_by, *ids)) for ids in slices(job_ids))
+        some = slices(job_ids)
+        return sum(int(self._step("forget", ended_by=ended_by, ids=ids)) for ids in some)
 
     def prune(self, *, failed_ttl: float) -> int:
         """Delete failed jobs older than `failed_ttl` seconds, and ids whose record is gone."""
@@ -311,9 +314,16 @@ class JobStore:
         Nothing if it is not due, somebody else has it, or its account's gate lets none through.
         """
         limits = self.gate.limits
-        others = [part for account in limits.rates for part in (account, limits.most(account))]
-        passing = limits.most(""), limits.probe_seconds, *others
-        flat = self._step("claim", job_id, worker, token, LEASE_SECONDS, *passing)
+        flat = self._step(
+            "claim",
+            id=job_id,
+            worker=worker,
+            token=token,
+            lease=LEASE_SECONDS,
+            most=limits.most(""),
+            probe=limits.probe_seconds,
+            rates=[part for account in limits.rates for part in (account, limits.most(account))],
+        )
         if not flat:
             return None
         return JobRecord.read(job_id, dict(zip(flat[::2], flat[1::2], strict=True)))
@@ -323,30 +333,30 @@ class JobStore:
 
         Or "cancelled", if it `obeys` that still.
         """
-        fence = record.id, record.attempt, record.token, LEASE_SECONDS, int(obeys)
-        return str(self._step("holds", *fence))
+        return str(self._step("holds", **record.fence, lease=LEASE_SECONDS, obeys=int(obeys)))
 
     def recheck(self, record: JobRecord) -> tuple[str, str] | None:
         """Have the webhook's latest job run again, as this job's stale attempt made calls.
 
         Its id and what comes of it, see `lua/recheck.lua`; nothing if there is no later job.
         """
-        answer = self._step("recheck", record.id)
+        answer = self._step("recheck", stale=record.id)
         return (answer[0], answer[1]) if answer else None
 
     def renew(self, worker: str, job_ids: Sequence[str]) -> set[tuple[str, str]]:
         """Prolong the leases of what this worker runs; (id, attempt) of what is slow."""
         if not job_ids:
             return set()
-        return set(map(tuple, self._step("renew", worker, LEASE_SECONDS, SLOW_SECONDS, *job_ids)))
+        seconds = {"lease": LEASE_SECONDS, "seconds": SLOW_SECONDS}
+        return set(map(tuple, self._step("renew", worker=worker, ids=job_ids, **seconds)))
 
     def prepare(self) -> None:
-        """Load the steps, for producers too, and run one that only a worker does, for no job.
+        """Load the steps, for producers too, and run one.
 
         Raises `StoreRefused` if this process has not the rights of a worker.
         """
         self._connection.load_steps()
-        self._step("renew", "", LEASE_SECONDS, SLOW_SECONDS)
+        self._connection.find_steps()
 
     def finish(
         self,
@@ -360,10 +370,17 @@ class JobStore:
         told: Told = Told(),  # noqa: B008  it is immutable
     ) -> bool:
         """End a job, and tell its account's gate; False if stale, and nothing was changed."""
-        texts = [json.dumps(part) if part else "" for part in (result, error, entry)]
-        fence = record.id, record.attempt, record.token, state
-        rest = self._result_ttl, int(outcome_unknown), *self.gate.args(record.account, told)
-        return bool(self._step("finish", *fence, *texts, *rest))
+        texts = {"result": result, "error": error, "entry": entry}
+        answer = self._step(
+            "finish",
+            **record.fence,
+            ends_as=state,
+            lifetime=self._result_ttl,
+            is_unknown=int(outcome_unknown),
+            **{name: json.dumps(part) if part else "" for name, part in texts.items()},
+            **self.gate.arguments(record.account, told),
+        )
+        return bool(answer)
 
     def reschedule(
         self,
@@ -381,25 +398,40 @@ class JobStore:
         Without an `error` the job keeps the one that it had. If its account's gate is closed, or
         what is `told` closes it, it waits for the gate instead, and has used up no attempt.
         """
-        holds = 0 if uses_attempt else record.holds + 1
-        flags = int(outcome_unknown), int(not uses_attempt), holds
-        texts = json.dumps(error) if error else "", json.dumps(entry)
-        fence = record.id, record.attempt, record.token, delay
-        rest = *flags, *texts, self._result_ttl, *self.gate.args(record.account, told)
-        answer = self._step("reschedule", *fence, *rest)
+        answer = self._step(
+            "reschedule",
+            **record.fence,
+            delay=delay,
+            is_unknown=int(outcome_unknown),
+            is_free=int(not uses_attempt),
+            holds=0 if uses_attempt else record.holds + 1,
+            error=json.dumps(error) if error else "",
+            entry=json.dumps(entry),
+            lifetime=self._result_ttl,
+            **self.gate.arguments(record.account, told),
+        )
         return Rescheduled(*answer) if answer else None
 
     def hand_back(self, worker: str, job_ids: Sequence[str]) -> int:
         """Give back what a stopping worker runs or has received; how many there were."""
-        calls = self._result_ttl, self._call
-        return int(self._step("hand_back", worker, *calls, *job_ids)) if job_ids else 0
+        if not job_ids:
+            return 0
+        seconds = {"lifetime": self._result_ttl, "call_seconds": self._call}
+        return int(self._step("hand_back", worker=worker, ids=job_ids, **seconds))
 
     def take_due(self, *, queued: int) -> Due:
         """What to publish now, given how many messages are in the queue."""
-        options = self._pipe_size, HINT_SECONDS, queued, STEP_LIMIT, self._result_ttl, self._call
         most = self.gate.limits.most
-        passing = [part for account in self.accounts for part in (account, most(account))]
-        ids, attempts, next_due = self._step("take_due", *options, *passing)
+        ids, attempts, next_due = self._step(
+            "take_due",
+            size=self._pipe_size,
+            hint=HINT_SECONDS,
+            queued=queued,
+            limit=STEP_LIMIT,
+            lifetime=self._result_ttl,
+            call_seconds=self._call,
+            rates=[part for account in self.accounts for part in (account, most(account))],
+        )
         none_waits = float(next_due) < 0
         return Due(list(zip(ids, attempts, strict=True)), None if none_waits else float(next_due))
 
@@ -408,7 +440,7 @@ class JobStore:
 
         They are the caller's for some seconds. Some may have no record any more.
         """
-        return list(self._step("take_untold", STEP_LIMIT))
+        return list(self._step("take_untold", most=STEP_LIMIT))
 
     def told(
         self, job_ids: Sequence[str], state: str, *, alerted: str | None = None
@@ -417,11 +449,11 @@ class JobStore:
 
         `state` is NONE for jobs without a record, `alerted` the failure that Sentry heard of.
         """
-        return list(self._step("told", state, alerted or "", *job_ids))
+        return list(self._step("told", tells=state, alerted=alerted or "", ids=job_ids))
 
     def may_alert(self, record: JobRecord) -> Literal["yes", "another does", "done"]:
         """Whether the caller is to tell Sentry of this job's failure, for `ALERT_SECONDS`."""
-        answer = self._step("alert", record.id, record.failure, ALERT_SECONDS)
+        answer = self._step("alert", id=record.id, failure=record.failure, seconds=ALERT_SECONDS)
         return {1: "yes", 0: "another does"}.get(int(answer), "done")  # type: ignore[return-value]
 
     def begin_round(self, name: str, seconds: float) -> bool:
@@ -446,12 +478,23 @@ class JobStore:
 
     def unattended(self, *, queued: int) -> set[tuple[str, ...]]:
         """The sets whose first entry is overdue, each with that entry and its time."""
-        return set(map(tuple, self._step("unattended", queued, OVERDUE_SECONDS)))
+        return set(map(tuple, self._step("unattended", queued=queued, patience=OVERDUE_SECONDS)))
 
     def judge(
         self, source: str, ids: Sequence[str], *, queued: int, unattended: str, mend: bool
     ) -> list[tuple[str, str, str, int]]:
         """What is wrong with these jobs; see `lua/judge.lua`."""
-        belongs = json.dumps({state: sorted(places) for state, places in PLACES.items()})
-        seconds = self._result_ttl, LEASE_SECONDS, queued, unattended, OVERDUE_SECONDS, self._call
-        return list(map(tuple, self._step("judge", int(mend), source, belongs, *seconds, *ids)))
+        findings = self._step(
+            "judge",
+            mends=int(mend),
+            source=source,
+            places=json.dumps({state: sorted(places) for state, places in PLACES.items()}),
+            lifetime=self._result_ttl,
+            lease=LEASE_SECONDS,
+            queued=queued,
+            unattended=unattended,
+            patience=OVERDUE_SECONDS,
+            call_seconds=self._call,
+            ids=ids,
+        )
+        return list(map(tuple, findings))

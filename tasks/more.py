@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Self, get_args
 
-#: The latest layout of records that this version knows; `lua/prelude.lua` has it, too. Jobs have
+#: The latest layout of records that this version knows; `lua/records.lua` has it, too. Jobs have
 #: the least that will do: 3 those with a password, which an older worker would not find, 2 those
 #: that ask for what one would not do, all others 1.
 VERSION: Final = 3
 
-#: Unix seconds from which on no calendar goes; `lua/prelude.lua` has it, too.
+#: Unix seconds from which on no calendar goes; `lua/records.lua` has it, too.
 LATEST: Final = 253_402_300_800.0
 
 #: Whom a job waits for: a person, or nobody.

@@ -99,6 +99,11 @@ class JobRecord:
     refused_alone: bool = False
 
     @property
+    def fence(self) -> dict[str, str | int]:
+        """What steps take of the attempt that has this record."""
+        return {"id": self.id, "attempt": self.attempt, "token": self.token}
+
+    @property
     def webhook_id(self) -> str:
         """The id of the webhook at CometChat."""
         return str(self.webhook.get("id"))

@@ -1,4 +1,4 @@
-"""The connection to Redis: commands and Lua steps, run with patience and, if asked, confirmed.
+"""The connection to Redis: commands and steps, run with patience and, if asked, confirmed.
 
 Used by the rooms that keep something in Redis (`tasks/jobs.py`), by nobody else.
 """
@@ -6,7 +6,7 @@ Used by the rooms that keep something in Redis (`tasks/jobs.py`), by nobody else
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -74,7 +74,7 @@ class Connection:
 
     Args:
         url: where Redis is, or its sentinels (`config/redis_url.py`).
-        prefix: of all keys; the steps get it as their only key.
+        prefix: of all keys that are named here.
         patience: seconds during which what meets no Redis, or one that refuses to write for
             now, is tried again.
         tls: whom to trust and who we are, if the URL says that there is TLS.
@@ -103,7 +103,7 @@ class Connection:
         self._patience = patience
         self._appendfsync = appendfsync
         self._tested: str | None = None
-        self._steps = Steps(prefix)
+        self._steps = Steps()
 
     def run(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """What `call` returns, tried again while there is patience.
@@ -140,34 +140,38 @@ class Connection:
         self.run(self.redis.ping)
 
     def load_steps(self) -> None:
-        """Load all Lua steps, for this process and those that may not."""
+        """Load all steps, for this process and those that may not."""
         self.run(self._steps.load, self.redis)
 
     def find_steps(self) -> None:
         """Make sure that the server has the steps; they are loaded if this user may."""
         self.run(self._steps.find, self.redis)
 
-    def step(self, name: str, *args: str | float) -> Any:
-        """Run one Lua step."""
-        return self.run(self._steps.run, self.redis, name, args)
+    def other_libraries(self) -> list[str]:
+        """The libraries of steps of other versions that the server has, by name."""
+        return self.run(self._steps.others, self.redis)  # type: ignore[no-any-return]
+
+    def step(self, name: str, /, **arguments: Any) -> Any:
+        """Run one step, which says itself what it takes: `tasks/lua/<name>.lua`."""
+        return self.run(self._steps.run, self.redis, name, arguments)
 
     def steps_confirmed(
-        self, name: str, calls: Sequence[Sequence[str | float]], durability: Durability
+        self, name: str, calls: Sequence[Mapping[str, Any]], durability: Durability
     ) -> tuple[list[Any], bool]:
-        """Run one Lua step with each of these arguments; what each answered, and whether all
+        """Run one step with each of these arguments; what each answered, and whether all
         are as durable as asked.
 
         Each must be harmless to repeat, and write even if it changes nothing: what is confirmed
         are the writes of this very connection.
         """
         if durability == "memory":
-            return [self.step(name, *args) for args in calls], True
+            return [self.step(name, **arguments) for arguments in calls], True
         tested = self.require(durability)
 
         def run_all(tested: str) -> tuple[list[Any], bool | None]:
             pool: Any = self.redis
             with closing(pool.client()) as one:
-                answers = [self._steps.run(one, name, tuple(args)) for args in calls]
+                answers = [self._steps.run(one, name, arguments) for arguments in calls]
                 return answers, is_confirmed(one, durability, tested, self._appendfsync)
 
         answers, confirmed = self.run(run_all, tested)

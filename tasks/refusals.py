@@ -39,7 +39,7 @@ _RIGHTS: Final = (
     "ACL LOG on the server tells which command or key it was."
 )
 _LOADING: Final = (
-    "Workers load all scripts when they start, as Redis's user `worker`; others need not: "
+    "Workers load the library of steps when they start, as Redis's user `worker`; others need not: "
     "start one."
 )
 _CERTIFICATE: Final = "Redis asks for a client certificate: set REDIS_CERT_FILE and REDIS_KEY_FILE."
@@ -70,7 +70,7 @@ def understand(error: redis.RedisError) -> Refusal:
         return Refusal(f"Redis cannot be used just now: {_STEPS}, then repeat.", may_pass=True)
     if isinstance(error, redis.exceptions.NoPermissionError) or _IN_SCRIPT.search(str(error)):
         said = _AROUND.sub("", str(error)).partition(" script: ")[0]
-        to_do = _LOADING if "'script|load'" in said else _RIGHTS
+        to_do = _LOADING if "'function|load'" in said else _RIGHTS
         return Refusal(f"Redis refuses this: {said.rstrip('.')}. {to_do}", is_final=True)
     if words := unfit(error):
         return Refusal(words, is_final=True)
@@ -89,8 +89,8 @@ def understand(error: redis.RedisError) -> Refusal:
 
 
 def is_about_loading(error: Exception) -> bool:
-    """Whether an error's words are of a right to load or find scripts, which only workers need."""
-    return "'script|" in str(error)
+    """Whether an error's words are of the right to load the steps, which only workers need."""
+    return "'function|" in str(error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -14,8 +14,8 @@ from typing import Any, Final
 import redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-#: The first version that has all that is used: ZRANGE by score.
-OLDEST: Final = (6, 2)
+#: The first version that has all that is used: functions.
+OLDEST: Final = (7, 0)
 
 
 def _names(text: str) -> frozenset[str]:
@@ -24,9 +24,9 @@ def _names(text: str) -> frozenset[str]:
 
 #: What the steps, beat's schedule and `python -m tasks` use; `config/redis.acl` has who uses what.
 RECORDS: Final = _names(
-    "del evalsha exec exists expire get hdel hget hgetall hincrby hmget hset hsetnx info multi "
-    "persist pexpire pttl sadd scan script set smembers srem time ttl type xadd xrevrange zadd "
-    "zcard zcount zpopmin zrandmember zrange zrangebyscore zrank zrem zscan zscore"
+    "del evalsha exec exists expire fcall function get hdel hget hgetall hincrby hmget hset hsetnx "
+    "info multi persist pexpire pttl sadd scan script set smembers srem time ttl type xadd "
+    "xrevrange zadd zcard zcount zpopmin zrandmember zrange zrangebyscore zrank zrem zscan zscore"
 )
 #: What Celery's broker uses, and its result backend.
 QUEUE: Final = _names(
@@ -35,7 +35,7 @@ QUEUE: Final = _names(
 )
 RESULTS: Final = _names("del exec get mget multi publish setex subscribe unsubscribe")
 
-SUITABLE: Final = "Redis {}.{} or later, or Valkey, with all of its commands".format(*OLDEST)
+SUITABLE: Final = "Redis {}.{} or Valkey 7.2, or later, with all of its commands".format(*OLDEST)
 CLUSTER: Final = (
     "Redis runs in cluster mode, which this program cannot use, as its keys belong together: use "
     "a server (of a cloud: a plan) without cluster mode."
@@ -50,7 +50,7 @@ _NO_DATABASE: Final = (
     "Redis has no database of this number (its `databases` says how many there are): use another "
     "number at the end of the URL."
 )
-_LUA: Final = "Redis runs no scripts in Lua, of which this program consists: use {}."
+_LUA: Final = "Redis runs no functions in Lua, of which this program consists: use {}."
 
 #: Of a cluster, where HELLO says nothing of it: by a proxy before one.
 _OF_CLUSTERS: Final = (
@@ -61,7 +61,7 @@ _OF_CLUSTERS: Final = (
 _IN_CLUSTER: Final = re.compile("non local key|not hash to the same slot")
 _UNKNOWN: Final = re.compile(r"unknown command [`'\"]?(?P<name>[\w|]+)", re.IGNORECASE)
 _UNKNOWN_IN_SCRIPT: Final = re.compile(r"Unknown (Redis )?command called from", re.IGNORECASE)
-_NO_LUA: Final = re.compile(r"scripting engine")
+_NO_LUA: Final = re.compile(r"scripting engine|Engine 'lua' not found", re.IGNORECASE)
 
 
 class ServerUnfit(redis.RedisError):

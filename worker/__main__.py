@@ -186,10 +186,24 @@ def _steps_finding() -> Finding | None:
     except StoreRefused as error:
         # Who is no worker need not have the right, and a worker loads them.
         level: Literal["warning", "error"] = "warning" if is_about_loading(error) else "error"
-        return Finding(level, "scripts", str(error))
+        return Finding(level, "steps", str(error))
     except StoreUnavailable as error:
-        return Finding("error", "scripts", str(error))
-    return None
+        return Finding("error", "steps", str(error))
+    return _others_finding()
+
+
+def _others_finding() -> Finding | None:
+    """Libraries of steps that releases before this one, or after it, have left."""
+    try:
+        others = get_store().other_libraries()
+    except StoreUnavailable:
+        return None  # who is no worker need not have the right
+    if not others:
+        return None
+    words = (
+        f"of other versions: {', '.join(others)}. When none of those runs any more: FUNCTION DELETE"
+    )
+    return Finding("ok", "steps", words)
 
 
 def _durability_finding(durability: Durability, *, replicas: int) -> Finding:

@@ -1,14 +1,15 @@
 -- New jobs, each into the pipe while there is room, else into waiting. One that exists stays as it is;
 -- a change of a webhook exists, too, if the latest of its jobs is unfinished and asks for the same.
--- ARGV: pipe size, hint seconds, 1 to write what exists once more (as it is, so that there is
---   something to confirm), calls a second that the settings allow, then 8 a job: id, not before
---   (unix, 0 for now), account, app id, webhook (JSON), sealed password ('' for none), webhook
---   version ('' for legacy), more fields (JSON, '' for none), with `expires_in` (seconds) in the
---   place of `expires_at`. The id of a webhook's create job stays as it is, unless it was deleted.
+--: add(size, hint, writes, most, jobs...) grows
+-- The pipe's `size`; `hint` seconds; `writes` is 1 to write what exists once more (as it is, so that there is something to
+-- confirm); `most` calls a second that the settings allow (JSON, by account); of each job its fields, see below: an
+-- instant before which it is not due (unix, 0 for now), the webhook (JSON), the sealed password ('' for none), its version
+-- ('' for legacy), more fields (JSON, '' for none), with `expires_in` (seconds) in the place of `expires_at`. The id of a webhook's create job stays as it is, unless it was deleted.
 -- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists' or
 --   'damaged' (it exists, and is left as it is); behind that, if its id is another than asked or it runs
 --   after another job, both of these ids, each behind a space.
-local size, most, published = tonumber(ARGV[1]), cjson.decode(ARGV[4]), redis.call('ZCARD', PUBLISHED)
+local published = redis.call('ZCARD', PUBLISHED)
+size, most = tonumber(size), cjson.decode(most)
 local left = {}
 local function left_of(account)
   if not left[account] then
@@ -26,34 +27,36 @@ local function goes_at_once(account, priority)
   return true
 end
 -- Nor is it the same if it would be done later, or perhaps never.
-local function asks_the_same(id, i, more, due)
+local function asks_the_same(id, webhook, version, more, due)
   local names = {'action', 'webhook', 'triggers', 'webhook_version', 'mark', 'cancelled',
                  'expires_at', 'state', 'due_at', 'password'}
   local was = redis.pcall('HMGET', record(id), unpack(names)) -- it may be no hash
-  return is_unfinished(id) and was[1] == more.action and was[2] == ARGV[i + 4]
-    and was[3] == (more.triggers or false) and was[4] == ARGV[i + 6]
+  return is_unfinished(id) and was[1] == more.action and was[2] == webhook
+    and was[3] == (more.triggers or false) and was[4] == version
     and was[5] == (more.mark or false) and not was[10] and was[6] ~= '1'
     and not was[7] and (was[8] ~= 'PENDING' or (tonumber(was[9]) or 0) <= math.max(now, due))
     and not is_damaged(id)
 end
 local outcomes = {stamp(now)}
-for i = 5, #ARGV, 8 do
-  local id, due = ARGV[i], tonumber(ARGV[i + 1])
-  local more = ARGV[i + 7] ~= '' and cjson.decode(ARGV[i + 7]) or {}
+local FIELDS = 8
+for i = 1, #jobs, FIELDS do
+  local asked, not_before, account, app, webhook, sealed, version, more = unpack(jobs, i, i + FIELDS - 1)
+  local id, due = asked, tonumber(not_before)
+  more = more ~= '' and cjson.decode(more) or {}
   local first, action = more.chain or id, more.action or 'create'
   local chain = redis.call('HMGET', chain_key(first), 'latest', 'create', 'deleted')
   if action == 'create' then
     local deleted = string.match(chain[3] or '', '%S+$')
     id = deleted and id_behind(deleted) or chain[2] or id
     if id ~= first then more.chain = first end
-  elseif redis.call('EXISTS', record(id)) == 0 and asks_the_same(chain[1] or first, i, more, due) then
+  elseif redis.call('EXISTS', record(id)) == 0 and asks_the_same(chain[1] or first, webhook, version, more, due) then
     id = chain[1] or first
   end
   local key, after = record(id), nil
   if redis.call('EXISTS', key) == 1 then
     after = redis.pcall('HGET', key, 'after') -- it may be no hash
     local is_damaged = is_left_alone(id) and not is_newer(id)
-    if ARGV[3] == '1' and not is_damaged then redis.call('HSET', key, 'app_id', redis.call('HGET', key, 'app_id')) end
+    if writes == '1' and not is_damaged then redis.call('HSET', key, 'app_id', redis.call('HGET', key, 'app_id')) end
     outcomes[#outcomes + 1] = is_damaged and 'damaged' or 'exists'
   else
     if due < now then due = now end
@@ -63,10 +66,10 @@ for i = 5, #ARGV, 8 do
       more.expires_at, more.expires_in, due = stamp(ends), nil, math.min(due, ends)
       redis.call('ZADD', EXPIRING, more.expires_at, id)
     end
-    redis.call('HSET', key, 'v', '1', 'state', 'PENDING', 'account', ARGV[i + 2],
-      'app_id', ARGV[i + 3], 'webhook', ARGV[i + 4], 'webhook_version', ARGV[i + 6],
+    redis.call('HSET', key, 'v', '1', 'state', 'PENDING', 'account', account,
+      'app_id', app, 'webhook', webhook, 'webhook_version', version,
       'created_at', stamp(now), 'due_at', stamp(due), 'attempt', '0', 'attempts', '0')
-    if ARGV[i + 5] ~= '' then redis.call('SET', sealed_key(id), ARGV[i + 5]) end
+    if sealed ~= '' then redis.call('SET', sealed_key(id), sealed) end
     local in_chain = chain[1] or more.chain
     for name, text in pairs(more) do redis.call('HSET', key, name, text) end
     redis.call('ZADD', INDEX, stamp(now), id)
@@ -75,20 +78,20 @@ for i = 5, #ARGV, 8 do
     if in_chain and is_held(id) then
       redis.call('ZADD', WAITING, stamp(math.max(due, held_until(id))), id)
       outcomes[#outcomes + 1] = 'waiting'
-    elseif due <= now and left_of(ARGV[i + 2]).held_app == 'app ' .. ARGV[i + 3] then
+    elseif due <= now and left_of(account).held_app == 'app ' .. app then
       redis.call('ZADD', WAITING, stamp(now + HELD_APP), id)
       outcomes[#outcomes + 1] = 'waiting'
-    elseif due <= now and goes_at_once(ARGV[i + 2], priority) then
+    elseif due <= now and goes_at_once(account, priority) then
       published = published + 1
-      redis.call('ZADD', PUBLISHED, stamp(now + tonumber(ARGV[2])), id)
+      redis.call('ZADD', PUBLISHED, stamp(now + tonumber(hint)), id)
       outcomes[#outcomes + 1] = 'published'
     else
       redis.call('ZADD', WAITING, stamp(due), id)
-      if due <= now then line_up(id, 'new', {ARGV[i + 2], priority, more.group or false, ARGV[i + 3]}) end
+      if due <= now then line_up(id, 'new', {account, priority, more.group or false, app}) end
       outcomes[#outcomes + 1] = 'waiting'
     end
   end
-  if id ~= ARGV[i] or after then
+  if id ~= asked or after then
     outcomes[#outcomes] = outcomes[#outcomes] .. ' ' .. id .. ' ' .. (type(after) == 'string' and after or '')
   end
 end

@@ -1,5 +1,4 @@
--- What a gate learns from answers: how fast calls may be made, and whether it must close. Put before every
--- step, behind the gate. Pure functions of a gate, an instant and what happened; the last two alone touch
+-- What a gate learns from answers: how fast calls may be made, and whether it must close. Pure functions of a gate, an instant and what happened; the last two alone touch
 -- Redis.
 
 -- A little less than what is allowed, as calls do not arrive as evenly as they were let through.
@@ -245,20 +244,19 @@ local function count_success(id, account, at, calls)
   return true
 end
 
--- What a step's arguments tell the gate, from the `i`th on: what the answer was ('ok', 'bad',
--- 'limited', 'rejected', 'refused', 'own', or '' if no call was made), then as `tell` takes them wait, limit, left,
--- reset, ends; then calls a second that the settings allow, the share of an announced limit, seconds
--- between probes, seconds since the call was let through, calls that were answered; and the account.
+-- What a step's arguments tell the gate: `what` the answer was ('ok', 'bad', 'limited', 'rejected', 'refused', 'own', or
+-- '' if no call was made), then `wait`, `limit`, `left`, `reset` and `ends` as `tell` takes them; calls a second that the
+-- settings allow, the share of an announced limit, seconds between probes, seconds since the call was let through,
+-- calls that were answered; and the account.
 -- Returns what `tell` returns, and the gate; nothing if nothing was said, or nothing comes of it.
-local function tell_gate(id, i)
-  if (ARGV[i] or '') == '' then return end
-  local numbers, account = {}, ARGV[i + 11]
-  for k = 1, 10 do numbers[k] = tonumber(ARGV[i + k]) end
-  if ARGV[i] == 'ok' and numbers[2] < 0 and count_success(id, account, now, numbers[10]) then return end
+local function tell_gate(id, what, wait, limit, left, reset, ends, most, share, probe, ago, answered, account)
+  if what == '' then return end
+  limit, answered = tonumber(limit), tonumber(answered)
+  if what == 'ok' and limit < 0 and count_success(id, account, now, answered) then return end
   local gate = gate_of(account)
-  local told = {what = ARGV[i], wait = numbers[1], limit = numbers[2], left = numbers[3],
-                reset = numbers[4], ends = numbers[5], answered = numbers[10], app = app_of(id)}
-  local news = tell(gate, now, id, now - numbers[9], told, numbers[6], numbers[7], numbers[8])
+  local told = {what = what, wait = tonumber(wait), limit = limit, left = tonumber(left),
+                reset = tonumber(reset), ends = tonumber(ends), answered = answered, app = app_of(id)}
+  local news = tell(gate, now, id, now - tonumber(ago), told, tonumber(most), tonumber(share), tonumber(probe))
   keep_gate(gate)
   return news, gate
 end

@@ -1,8 +1,8 @@
--- The jobs of one webhook run one after the other: put before every step, behind the order.
+-- The jobs of one webhook run one after the other.
 -- A record has `after`, the job before it in its webhook's chain, `next`, the one behind it, and
 -- `chain`, the id of the webhook's first create job, unless it is that one. What was claimed once has
 -- none before it that is unfinished: who never ran and ends leaves the chain.
-local function chain_key(first) return KEYS[1] .. 'chain:' .. first end
+local function chain_key(first) return PREFIX .. 'chain:' .. first end
 
 local function is_unfinished(id)
   local state = redis.pcall('HGET', record(id), 'state') -- it may be no hash

@@ -1,12 +1,13 @@
 -- A worker takes a job that is due. Its attempt number fences off every older attempt.
--- ARGV: id, worker, token of this delivery, lease seconds, calls a second that the settings allow (0
---   for no end), seconds between probes, then accounts for which they allow others: name, calls.
+--: claim(id, worker, token, lease, most, probe, rates...)
+-- `token` is of this delivery, `lease` seconds; `most` calls a second that the settings allow (0 for no end), `rates`
+-- accounts for which they allow others: name, calls; `probe` seconds between probes.
 -- Returns the record, with `turn` (seconds until its call may be made), `closed` (seconds of its life in which
 -- the gate was) and `refused_alone` ('1' if another call of the account has succeeded since this job was
 -- refused); or nothing if there is nothing to claim, the job before it in its webhook's
 -- chain has not ended, or the gate lets none pass.
-local id, key = ARGV[1], record(ARGV[1])
-local account, most
+local key = record(id)
+local account, allowed
 -- The record, with the sealed password if there is one, and what the gate says of it.
 local function claimed(turn, closed_for, refused_at)
   local answer, sealed = redis.call('HGETALL', key), redis.call('GET', sealed_key(id))
@@ -18,10 +19,10 @@ local function claimed(turn, closed_for, refused_at)
   return answer
 end
 local function limit_of(name)
-  for i = 7, #ARGV, 2 do
-    if ARGV[i] == name then return tonumber(ARGV[i + 1]) end
+  for i = 1, #rates, 2 do
+    if rates[i] == name then return tonumber(rates[i + 1]) end
   end
-  return tonumber(ARGV[5])
+  return tonumber(most)
 end
 local hinted = redis.call('ZSCORE', PUBLISHED, id)
 local due = redis.call('ZSCORE', WAITING, id)
@@ -37,7 +38,7 @@ end
 if not is_due then
   -- The answer to this very claim was lost, and it is asked again: the same answer.
   local was = redis.call('HMGET', key, 'state', 'token', 'account', 'refused_at', 'closed_before')
-  if was[1] ~= 'STARTED' or was[2] ~= ARGV[3] then return false end
+  if was[1] ~= 'STARTED' or was[2] ~= token then return false end
   account = was[3]
   local gate = gate_of(account)
   -- The turn that it took is not known any more: it is not later than this.
@@ -55,11 +56,11 @@ if held then
   redis.call('ZADD', WAITING, stamp(held), id)
   return false
 end
-account, most = was[2], limit_of(was[2])
-local turn, closed_for = 0, open_for_all(account, now, most)
+account, allowed = was[2], limit_of(was[2])
+local turn, closed_for = 0, open_for_all(account, now, allowed)
 if not closed_for then
   local gate = gate_of(account)
-  turn = has_expired and 0 or ask(gate, now, most, tonumber(ARGV[6]), false, app_of(id))
+  turn = has_expired and 0 or ask(gate, now, allowed, tonumber(probe), false, app_of(id))
   note_closed(gate, now)
   keep_gate(gate)
   closed_for = time_closed(gate, now)
@@ -69,12 +70,12 @@ if not turn then
   line_up(id, 'back')
   return false
 end
-redis.call('ZADD', RUNNING, stamp(now + tonumber(ARGV[4])), id)
+redis.call('ZADD', RUNNING, stamp(now + tonumber(lease)), id)
 redis.call('HINCRBY', key, 'attempt', 1)
 redis.call('HINCRBY', key, 'attempts', 1)
 local is_first = redis.call('HSETNX', key, 'first_attempt_at', stamp(now)) == 1
-redis.call('HSET', key, 'state', 'STARTED', 'started_at', stamp(now), 'worker', ARGV[2],
-  'token', ARGV[3])
+redis.call('HSET', key, 'state', 'STARTED', 'started_at', stamp(now), 'worker', worker,
+  'token', token)
 redis.call('HDEL', key, 'due_at')
 if is_first then redis.call('HDEL', key, 'closed_before') end
 if closed_for > 0 then

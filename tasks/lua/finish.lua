@@ -1,22 +1,24 @@
--- The attempt reports the job's end. ARGV: id, attempt, its token, SUCCESS or FAILURE, result (JSON
---   or ''), error (JSON or ''), history entry (JSON or ''), lifetime seconds, 1 if its outcome is
---   unknown, then what the gate is told, see `tell_gate`.
+-- The attempt reports the job's end.
+--: finish(id, attempt, token, ends_as, result, error, entry, lifetime, is_unknown,
+--  what, wait, limit, left, reset, ends, most, share, probe, ago, answered, account)
+-- `ends_as` is SUCCESS or FAILURE; `result`, `error` and `entry`, of its history, are JSON or ''; `lifetime` seconds,
+-- `is_unknown` 1 if its outcome is. From `what` on it is what the gate is told, see `tell_gate`.
 -- Returns 1, or 0 for a stale attempt, which changes nothing. Reporting twice is harmless. A job that is to run
 -- again, see recheck.lua, waits for that.
-local id, key = ARGV[1], record(ARGV[1])
-if not is_latest(id, ARGV[2], ARGV[3]) then return 0 end
+local key = record(id)
+if not is_latest(id, attempt, token) then return 0 end
 local state = redis.call('HGET', key, 'state')
-if state == ARGV[4] then return 1 end
+if state == ends_as then return 1 end
 if state ~= 'STARTED' then return 0 end
-tell_gate(id, 10)
+tell_gate(id, what, wait, limit, left, reset, ends, most, share, probe, ago, answered, account)
 redis.call('HDEL', key, 'result', 'error')
-if ARGV[5] ~= '' then redis.call('HSET', key, 'result', ARGV[5]) end
-if ARGV[6] ~= '' then redis.call('HSET', key, 'error', ARGV[6]) end
-if ARGV[9] == '1' then redis.call('HSET', key, 'unknown', '1') end
-remember(id, ARGV[7])
-if ARGV[4] == 'SUCCESS' and redis.call('HGET', key, 'run_again') == '1' and run_again(id) then
+if result ~= '' then redis.call('HSET', key, 'result', result) end
+if error ~= '' then redis.call('HSET', key, 'error', error) end
+if is_unknown == '1' then redis.call('HSET', key, 'unknown', '1') end
+remember(id, entry)
+if ends_as == 'SUCCESS' and redis.call('HGET', key, 'run_again') == '1' and run_again(id) then
   redis.call('ZREM', RUNNING, id)
   return 1
 end
-settle(id, ARGV[4], ARGV[8])
+settle(id, ends_as, lifetime)
 return 1

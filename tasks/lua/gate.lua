@@ -1,5 +1,4 @@
--- The gate of an account: what its jobs share, and what it lets through. Put before every step, behind
--- the prelude. Pure functions of a gate, an instant and an app; `gate_of`, `keep_gate`, `app_of`, `in_pipe` and the
+-- The gate of an account: what its jobs share, and what it lets through. Pure functions of a gate, an instant and an app; `gate_of`, `keep_gate`, `app_of`, `in_pipe` and the
 -- shortcut alone touch Redis. A gate's fields are described in tasks/gate.py.
 
 -- How far ahead bulk jobs are let into the pipe, and interactive ones, for which there must be room; no
@@ -28,7 +27,7 @@ local AHEAD_MOST = {wait_until = WAIT_MOST, probe_at = 2 * PROBE_MOST, second = 
   learnt_at = 0, limited_at = 0, counted_at = 0, rejected_at = 0, broken_at = 0, ramp_at = 0, down_at = 0, open_at = 0,
   paused_at = 0, alarmed_at = 0, hinted_at = 0}
 
-local function gate_key(account) return KEYS[1] .. 'gate:' .. account end
+local function gate_key(account) return PREFIX .. 'gate:' .. account end
 
 local function gate_of(account)
   local flat = redis.call('HGETALL', gate_key(account))

@@ -1,6 +1,7 @@
--- A person opens an account's gate, whatever has closed it. ARGV: account.
+-- A person opens an account's gate, whatever has closed it.
+--: gate_resume(account)
 -- Returns what had closed it, '' if nothing had.
-local gate = gate_of(ARGV[1])
+local gate = gate_of(account)
 local was = closed(gate, now) or ''
 -- What was refused is tried at once.
 local met_by = gate.met_by and string.sub(gate.met_by, #'job ' + 1)

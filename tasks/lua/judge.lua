@@ -1,13 +1,13 @@
 -- Look whether jobs are where they belong, each with its record and all sets at one instant, and
 -- mend what is wrong if asked: no job is lost by it, and none runs twice.
--- ARGV: 1 to mend, where the ids are from ('job': their records, else a set), where a job of each
---   state belongs (JSON), lifetime seconds of ended records, lease seconds, messages in the queue,
---   the sets whose overdue entries nobody sees to, seconds after which one is overdue, seconds that a call
---   takes at most, ids.
+--: judge(mends, source, places, lifetime, lease, queued, unattended, patience, call_seconds, ids...)
+-- `mends` is 1 to mend; `source` where the ids are from ('job': their records, else a set); `places` where a job of each
+-- state belongs (JSON); `queued` messages are in the queue; `unattended` the sets whose overdue entries nobody sees to,
+-- being overdue after `patience` seconds; `lifetime`, `lease` and `call_seconds` are those of other steps.
 -- Returns {id, what is wrong, details, 1 if mended} for each finding.
-local mend, source, belongs = ARGV[1] == '1', ARGV[2], cjson.decode(ARGV[3])
-local lifetime, lease, queued = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local unattended, overdue = ARGV[7], now - tonumber(ARGV[8])
+local mend, belongs = mends == '1', cjson.decode(places)
+local overdue = now - tonumber(patience)
+lifetime, lease, queued = tonumber(lifetime), tonumber(lease), tonumber(queued)
 -- Where an entry without a record may be; it is reported from the first that has it.
 local SETS = {'index', 'failed', 'untold', 'waiting', 'published', 'running'}
 local PLACES = {'waiting', 'published', 'running', 'failed'}
@@ -20,7 +20,7 @@ end
 local function scores_of(id)
   local scores = {}
   for _, name in ipairs(SETS) do
-    scores[name] = tonumber(redis.call('ZSCORE', KEYS[1] .. name, id) or nil)
+    scores[name] = tonumber(redis.call('ZSCORE', PREFIX .. name, id) or nil)
   end
   return scores
 end
@@ -47,7 +47,7 @@ local function judge_entries(id, scores)
   if source ~= first or #ghosts == 0 then return end
   found(id, 'no record', table.concat(ghosts, ', '), mend)
   if mend then
-    for _, name in ipairs(ghosts) do redis.call('ZREM', KEYS[1] .. name, id) end
+    for _, name in ipairs(ghosts) do redis.call('ZREM', PREFIX .. name, id) end
   end
 end
 
@@ -58,7 +58,7 @@ local function put_where_it_belongs(id, fields, scores, allowed)
     end
   end
   for _, name in ipairs(PLACES) do
-    if scores[name] and not allowed[name] then redis.call('ZREM', KEYS[1] .. name, id) end
+    if scores[name] and not allowed[name] then redis.call('ZREM', PREFIX .. name, id) end
   end
   if allowed.waiting then
     redis.call('ZREM', PUBLISHED, id)
@@ -94,11 +94,11 @@ local function judge_time(id, fields, scores)
   end
   if scores.running and not (fields.worker and fields.started_at) then
     found(id, 'no worker', '', mend)
-    if mend then give_up_attempt(id, 'lost', 'its record did not say who ran it', 0, lifetime, ARGV[9]) end
+    if mend then give_up_attempt(id, 'lost', 'its record did not say who ran it', 0, lifetime, call_seconds) end
   elseif left('running') then
     found(id, 'lease over', fields.worker, mend)
     if mend then
-      give_up_attempt(id, 'lost', 'its worker went away without a report', 0, lifetime, ARGV[9])
+      give_up_attempt(id, 'lost', 'its worker went away without a report', 0, lifetime, call_seconds)
     end
   elseif left('published') then
     -- The queue is first in, first out: the oldest hints are those that are not in it.
@@ -158,8 +158,7 @@ local function judge_record(id)
   judge_keeping(id, fields, scores)
 end
 
-for i = 10, #ARGV do
-  local id = ARGV[i]
+for _, id in ipairs(ids) do
   local kind = redis.call('TYPE', record(id)).ok
   if kind == 'none' then
     judge_entries(id, scores_of(id))

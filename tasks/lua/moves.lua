@@ -1,4 +1,4 @@
--- What several steps do with a job. Put before every step, behind the order and the chain.
+-- What several steps do with a job.
 -- `how` as `line_up` takes it, for a job that is due at once.
 local function wait_until(id, due, how)
   redis.call('HSET', record(id), 'due_at', stamp(due))

@@ -1,10 +1,10 @@
--- In which order jobs go that are due: put before every step, behind the prelude.
+-- In which order jobs go that are due.
 -- `waiting` says that a job waits, and until when. The lines ready:<account>:<priority> say which of
 -- those that are due is next, by start-time fair queueing: each tenant's jobs are numbered, a new one
 -- with the number after its tenant's last, or with the number that is served now. Lines are derived:
 -- what is in one and does not wait is dropped when its turn comes, what waits and is in none is lined
 -- up when it is come upon.
-local ORDER = KEYS[1] .. 'order'
+local ORDER = PREFIX .. 'order'
 -- Of so many jobs one is bulk, if there are both.
 local BULK_SHARE = 10
 -- So many jobs of a tenant that comes anew go before others, who have had their turns.
@@ -23,7 +23,7 @@ local HELD = 60
 local held_until
 
 local function line_of(account, priority)
-  return KEYS[1] .. 'ready:' .. account .. ':' .. (priority == 'bulk' and 'bulk' or 'interactive')
+  return PREFIX .. 'ready:' .. account .. ':' .. (priority == 'bulk' and 'bulk' or 'interactive')
 end
 
 -- `how`: 'new' behind its tenant's others, 'back' before all that have not been served yet, or the

@@ -1,11 +1,11 @@
 -- What somebody must look at now. Jobs of dead workers go back to waiting; hints that were lost
 -- and jobs that are due come back for publishing, as many as the pipe has room for.
--- ARGV: pipe size, hint seconds, messages in the queue, batch limit, lifetime seconds, seconds
---   that a call takes at most, then for each account its name and the calls a second that the settings allow.
+--: take_due(size, hint, queued, limit, lifetime, call_seconds, rates...)
+-- The pipe's `size`; `hint` seconds; `queued` messages are in the queue; `limit` of the batch; `lifetime` seconds;
+-- `call_seconds` that a call takes at most; then for each account its name and the calls a second that the settings allow.
 -- Returns {ids to publish, their attempts so far, seconds until the next due time or until a gate lets
 --   more through (-1: none waits)}.
-local size, hint, queued = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local limit = tonumber(ARGV[4])
+size, hint, queued, limit = tonumber(size), tonumber(hint), tonumber(queued), tonumber(limit)
 -- Seconds: no lease or hint ends later; with nothing to do for so long there is time to look for what is missing.
 local FAR, IDLE = 2 * LATER, 0.5
 
@@ -16,7 +16,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LI
     -- At once, but a job that brings its worker down each time waits longer each time.
     local lost = lost_in_a_row(id) + 1
     local delay = lost > 3 and math.min(2 ^ lost, 600) or 0
-    give_up_attempt(id, 'lost', 'its worker went away without a report', delay, ARGV[5], ARGV[6])
+    give_up_attempt(id, 'lost', 'its worker went away without a report', delay, lifetime, call_seconds)
   end
 end
 
@@ -48,7 +48,7 @@ local room = math.min(size - math.max(published, queued + #taken), limit - #take
 
 -- Those whose time is over are told so, whatever they wait for: no call is made for them.
 local is_served = {}
-for i = 7, #ARGV, 2 do is_served[ARGV[i]] = true end
+for i = 1, #rates, 2 do is_served[rates[i]] = true end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'LIMIT', 0, math.max(room, 0))) do
   local was = redis.pcall('HMGET', record(id), 'account', 'attempts') -- it may be no hash
   if redis.call('EXISTS', record(id)) == 0 then
@@ -63,7 +63,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'L
   end
 end
 
-local accounts, more, next_due = (#ARGV - 6) / 2, line_up_due(limit), nil
+local accounts, more, next_due = #rates / 2, line_up_due(limit), nil
 -- How many of an account's jobs are in the pipe. Once they all were, that is believed for a second: to read the
 -- account of each job would cost half of this step.
 local SOLE_SECONDS = 1
@@ -77,20 +77,21 @@ local function inside_of(account)
 end
 -- Each account its share first, then what others have left. There may be room for one job alone: so it begins
 -- behind the account that was served last.
-local begin, served_last = 0, accounts > 1 and redis.call('HGET', ORDER, 'served last')
+local first_account, served_last = 0, accounts > 1 and redis.call('HGET', ORDER, 'served last')
 for n = 1, accounts do
-  if ARGV[5 + 2 * n] == served_last then begin = n end
+  if rates[2 * n - 1] == served_last then first_account = n end
 end
 local rounds = accounts > 1 and 2 or 1
 for round = 1, rounds do
   for n = 0, accounts - 1 do
-    local i = 7 + (begin + n) % accounts * 2
-    local all, bulk, opens, is_probe, gate = rooms(ARGV[i], tonumber(ARGV[i + 1]), size, redis.call('ZCARD', PUBLISHED), inside_of)
+    local i = 1 + (first_account + n) % accounts * 2
+    local account = rates[i]
+    local all, bulk, opens, is_probe, gate = rooms(account, tonumber(rates[i + 1]), size, redis.call('ZCARD', PUBLISHED), inside_of)
     local share = math.min(round == 1 and math.ceil(room / accounts) or room, all)
-    local count = share > 0 and serve(ARGV[i], share, bulk, publish, is_probe, gate) or 0
-    if count > 0 and accounts > 1 then redis.call('HSET', ORDER, 'served last', ARGV[i]) end
+    local count = share > 0 and serve(account, share, bulk, publish, is_probe, gate) or 0
+    if count > 0 and accounts > 1 then redis.call('HSET', ORDER, 'served last', account) end
     room = room - count
-    if round == rounds and in_line(ARGV[i]) > 0 then next_due = math.min(next_due or math.huge, opens) end
+    if round == rounds and in_line(account) > 0 then next_due = math.min(next_due or math.huge, opens) end
   end
 end
 if (more or room > 0 and (next_due or IDLE) >= IDLE) and redis.call('ZCOUNT', WAITING, '-inf', stamp(now)) > 0 then

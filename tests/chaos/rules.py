@@ -15,6 +15,7 @@ from tasks import jobs
 from tasks.errors import JobNotFound
 from tasks.record import NewJob
 from tasks.states import NONE, STATES
+from tasks.steps import Steps
 from tests.chaos.machine import FAILED_TTL, Machine
 from tests.chaos.predicted import ROUNDED
 from tests.chaos.reference import Claim
@@ -278,13 +279,19 @@ class JobMachine(Machine):
         self.step = "expire"
         self.forward(seconds)
 
-    @rule(client=clients, who=st.sampled_from(["client", "client", "scripts", "connections"]))
+    @rule(
+        client=clients, who=st.sampled_from(["client", "client", "steps", "garbage", "connections"])
+    )
     def death(self, client: int, who: str) -> None:
         """A client is gone with all that it knew, or the server has forgotten its clients."""
         if who == "client":
             self.stores[client] = self.connect()
-        elif who == "scripts":
-            self.redis.script_flush()
+        elif who == "steps":
+            self.redis.function_flush()
+        elif who == "garbage":
+            library = Steps().library
+            call = f"redis.register_function{{function_name='{library}', callback=function() end}}"
+            self.redis.function_load(f"#!lua name={library}\n{call}", replace=True)
         else:
             self.redis.client_kill_filter(_type="normal", skipme=True)
 

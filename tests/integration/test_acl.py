@@ -45,6 +45,8 @@ NOBODY = [
     ("KEYS", "*"),
     ("EVAL", "return 1", "0"),
     ("SCRIPT", "FLUSH"),
+    ("FUNCTION", "FLUSH"),
+    ("FUNCTION", "DELETE", "x"),
     ("SHUTDOWN",),
     ("ACL", "LIST"),
     ("ACL", "SETUSER", "default", "on"),
@@ -58,7 +60,6 @@ NOBODY = [
     ("RESTORE", "webhooks:job:1", "0", "x"),
     ("RENAME", "webhooks:job:1", "webhooks:job:2"),
     ("COPY", "webhooks:sealed:1", "webhooks:job:2"),
-    ("FUNCTION", "LIST"),
     ("DEL", "webhooks:audit"),
     ("XTRIM", "webhooks:audit", "MAXLEN", "0"),
     ("XDEL", "webhooks:audit", "1-1"),
@@ -102,21 +103,29 @@ FORGE_RESULTS = [("SETEX", "celery-task-meta-1", "9", "x"), ("DEL", "celery-task
 CHANGE_SCHEDULE = [("HSET", "webhooks:beat:prune", "definition", "x")]
 NOTE = [("XADD", "webhooks:audit", "*", "action", "x")]
 SEE_NOTES = [("XRANGE", "webhooks:audit", "-", "+"), ("XREVRANGE", "webhooks:audit", "+", "-")]
-LOAD = [("SCRIPT", "LOAD", "return 1")]
+LOAD = [("FUNCTION", "LOAD", "#!lua name=x\n")]
+SEE_STEPS = [("FUNCTION", "LIST")]
 
 MUST_NOT: dict[str, list[tuple[str, ...]]] = {
     "producer": [
         *(*READ_SEALED, *LOSE_JOBS, *OPEN_GATE, *TAKE_HINTS, *CONTROL, *SEE_EVENTS, *NOTE),
-        *(*SEE_NOTES, *FORGE_RESULTS, *CHANGE_SCHEDULE, *LOAD),
+        *(
+            *SEE_NOTES,
+            *FORGE_RESULTS,
+            *CHANGE_SCHEDULE,
+            *LOAD,
+            *SEE_STEPS,
+            ("SCRIPT", "LOAD", "return 1"),
+        ),
     ],
     "worker": [*CHANGE_SCHEDULE, *SEE_NOTES],
     "beat": [
         *(*READ_SEALED, *LOSE_JOBS, *OPEN_GATE, *SEE_JOBS, *ADD_JOBS, *TAKE_HINTS, *CONTROL),
-        *(*SEE_EVENTS, *FORGE_RESULTS, *NOTE, *SEE_NOTES, *LOAD),
+        *(*SEE_EVENTS, *FORGE_RESULTS, *NOTE, *SEE_NOTES, *LOAD, *SEE_STEPS),
     ],
     "flower": [
         *(*READ_SEALED, *LOSE_JOBS, *OPEN_GATE, *SEE_JOBS, *ADD_JOBS, *TAKE_HINTS, *HINT),
-        *(*FORGE_RESULTS, *CHANGE_SCHEDULE, *NOTE, *SEE_NOTES, *LOAD),
+        *(*FORGE_RESULTS, *CHANGE_SCHEDULE, *NOTE, *SEE_NOTES, *LOAD, *SEE_STEPS),
     ],
     "operator": [*READ_SEALED, *TAKE_HINTS, *CHANGE_SCHEDULE, *SEE_EVENTS, *LOAD],
 }
@@ -198,7 +207,6 @@ class TestProducer:
             lambda store, an_id: store.claim(an_id, worker="w", token="t"),
             lambda store, an_id: store.take_due(queued=0),
             lambda store, an_id: store.hand_back("w", [an_id]),
-            lambda store, an_id: store.renew("w", [an_id]),
             lambda store, an_id: store.forget(["one that is gone"]),
             lambda store, an_id: store.gate.pause("default", reason="x"),
             lambda store, an_id: store.judge("job", [an_id], queued=0, unattended="", mend=True),
@@ -219,14 +227,14 @@ class TestProducer:
         assert guarded.everything() == before
 
     def test_waits_for_a_worker_that_loads_the_steps(self, guarded: Guarded) -> None:
-        guarded.admin.script_flush()
+        guarded.admin.function_flush()
         worker = JobStore(SecretStr(guarded.url("worker")), pipe_size=9, result_ttl=9, patience=9)
         threading.Timer(0.7, lambda: worker.take_due(queued=0)).start()  # as its dispatcher does
         guarded.be("producer")
         assert enqueue_webhook("shop", ORDER).state == "PENDING"
 
     def test_says_what_is_missing_if_none_does(self, guarded: Guarded) -> None:
-        guarded.admin.script_flush()
+        guarded.admin.function_flush()
         guarded.be("producer")
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match=r"steps of this version.*worker.*start one"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import base64
-import inspect
 import json
 import ssl
 import traceback
@@ -25,8 +23,6 @@ from kombu.transport import virtual
 from kombu.transport.redis import Channel
 from kombu.transport.redis import SentinelTransport as KombusSentinelTransport
 from kombu.transport.redis import Transport as KombusTransport
-from redbeat.schedulers import LUA_EXTEND_TO_SCRIPT
-from redis.lock import Lock
 from structlog.testing import capture_logs
 
 from config.broker import QUEUE
@@ -34,7 +30,6 @@ from config.celery_app import app
 from tasks.bounded import bounded
 from tasks.happy_eyeballs import HEAD_START
 from tasks.pipe import TASK
-from tasks.steps import OTHERS
 from tests.chaos.foreign import message, no_json, no_message
 from worker import celery_internals, control
 from worker.celery_internals import RECONNECT_MOST, QuickConsumer, received_ids
@@ -212,21 +207,6 @@ def test_no_connection_of_celerys_goes_unverified(caplog: pytest.LogCaptureFixtu
     connection = kombu.Connection("rediss://127.0.0.1:1/0")
     assert connection.ssl == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     assert "insecure" not in caplog.text
-
-
-def test_the_scripts_that_others_run_are_known() -> None:
-    """Workers load them: no other Redis user may."""
-    lock = Lock(redis.Redis(), "any")
-    assert {lock.lua_release.script, lock.lua_extend.script, lock.lua_reacquire.script} <= {*OTHERS}
-    found = [
-        node.value.value
-        for node in ast.walk(ast.parse(inspect.getsource(kombu.transport.redis)))
-        if isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Constant)
-        and "redis.call(" in str(node.value.value)
-    ]
-    assert found and {*found} <= {*OTHERS}
-    assert LUA_EXTEND_TO_SCRIPT in OTHERS
 
 
 def test_each_pool_of_connections_to_redis_is_bounded_and_dials_side_by_side() -> None:

@@ -16,7 +16,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.steps import LUA, PRELUDE
+from tests.redis_steps import as_script
 
 PLAY = """
 local play = cjson.decode(ARGV[1])
@@ -81,7 +81,7 @@ Play = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def play(bare_redis: Any) -> Play:
-    library = "".join((LUA / f"{name}.lua").read_text() for name in PRELUDE)
+    script = as_script(PLAY, "play:")
     client = redis.Redis.from_url(bare_redis.url)
 
     def run(*days: dict[str, Any], seconds: float, **options: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def play(bare_redis: Any) -> Play:
             "days": days,
             "seconds": seconds,
         }
-        told = json.loads(client.eval(library + PLAY, 1, "play:", json.dumps(order)))  # type: ignore[arg-type]
+        told = json.loads(client.eval(script, 0, json.dumps(order)))  # type: ignore[arg-type]
         told["calls"] = sorted(map(tuple, told["calls"] or []))
         return told  # type: ignore[no-any-return]
 

@@ -10,7 +10,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.steps import LUA, PRELUDE
+from tests.redis_steps import as_script
 
 #: The shortcuts beside what they are short for, with two gates that have the same fields.
 COMPARE = """
@@ -80,10 +80,9 @@ ALONG = {
 
 def compared(url: str, fields: dict[str, float], most: int, calls: int) -> dict[str, Any]:
     """What the shortcuts told and left behind, and what the whole way did."""
-    library = "".join((LUA / f"{name}.lua").read_text() for name in PRELUDE)
     args: Any = (most, calls, json.dumps(fields))
     with redis.Redis.from_url(url) as client:
-        told: Any = client.eval(library + COMPARE, 1, "compare:", *args)
+        told: Any = client.eval(as_script(COMPARE, "compare:"), 0, *args)
     return json.loads(told)  # type: ignore[no-any-return]
 
 

@@ -51,10 +51,10 @@ class TestRounds:
 
 class TestAudit:
     def test_an_action_is_noted_once(self, store: JobStore, lost: list[str]) -> None:
-        lost.append("EVALSHA")
+        lost.append("FCALL")
         entry, is_new = store.audit.begin("forget", WHO, {"job": "one"})
         assert is_new
-        lost.append("EVALSHA")
+        lost.append("FCALL")
         store.audit.end(entry, "done", {"jobs": 1})
         done = [(one.action, one.outcome) for one in store.audit.actions()]
         assert done == [("forget", "done"), ("before", None)]
@@ -63,7 +63,7 @@ class TestAudit:
     def test_of_several_processes_one_notes_it_and_that_one_notes_its_end(
         self, store: JobStore, lost: list[str]
     ) -> None:
-        lost.append("EVALSHA")
+        lost.append("FCALL")
         entry, is_new = store.audit.begin("cancel", WHO, {}, once="revoke:one", seconds=5)
         again, is_new_again = store.audit.begin("cancel", WHO, {}, once="revoke:one", seconds=5)
         assert (again, is_new, is_new_again) == (entry, True, False)

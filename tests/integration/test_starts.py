@@ -128,6 +128,7 @@ except StoreUnavailable as error:
 """
 #: Of servers that are no cluster: how to make one, and what is said of it.
 LACKING = {
+    "no functions": (("--rename-command", "FCALL", ""), "Redis does not have FCALL"),
     "no scripts by hash": (("--rename-command", "EVALSHA", ""), "Redis does not have EVALSHA"),
     "a command of the steps": (("--rename-command", "ZPOPMIN", ""), "Redis does not have ZPOPMIN"),
     "commands of the broker": (
@@ -135,7 +136,7 @@ LACKING = {
         "Redis does not have BRPOP and PUBLISH",
     ),
     "no HELLO": (("--rename-command", "HELLO", ""), "Redis does not have HELLO"),
-    "no Lua": (("--enable-module-command", "local"), "Redis runs no scripts in Lua"),
+    "no Lua": (("--enable-module-command", "local"), "Redis runs no functions in Lua"),
 }
 
 
@@ -226,12 +227,12 @@ def test_a_user_without_the_rights_is_told_as_before_and_may_ask_for_no_commands
     """As an older file of users has them."""
     with server_with() as url, redis.Redis.from_url(url) as client:
         client.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-command")
-        client.execute_command("ACL", "SETUSER", "v", "on", ">p", "~*", "&*", "+@all", "-evalsha")
+        client.execute_command("ACL", "SETUSER", "v", "on", ">p", "~*", "&*", "+@all", "-fcall")
         use_environment({"REDIS_URL": url.replace("://", "://u:p@")})
         refuse_unfit(get_settings())
         get_store().prepare()
         use_environment({"REDIS_URL": url.replace("://", "://v:p@")})
-        with pytest.raises(StoreRefused, match=r"no permissions.*'evalsha'.*config/redis\.acl"):
+        with pytest.raises(StoreRefused, match=r"no permissions.*'fcall'.*config/redis\.acl"):
             get_store().prepare()
         told = {one.about: one for one in findings()}
-        assert told["scripts"].level == "error" and "evalsha" in told["scripts"].words
+        assert told["steps"].level == "error" and "fcall" in told["steps"].words

@@ -36,6 +36,18 @@ def test_all_is_well(stack: Stack, sandbox: SandboxControl) -> None:
     assert "answers and accepts the key" in shown
 
 
+def test_the_steps_of_other_versions_are_named(stack: Stack, sandbox: SandboxControl) -> None:
+    call = "redis.register_function{function_name='webhooks_0_old_x', callback=function() end}"
+    with redis.Redis.from_url(stack.env["REDIS_URL"]) as client:
+        client.function_load(f"#!lua name=webhooks_0_old\n{call}")
+        try:
+            code, shown = check(stack)
+        finally:
+            client.function_delete("webhooks_0_old")
+    assert code == 0
+    assert "steps: of other versions: webhooks_0_old." in " ".join(shown.split())
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [

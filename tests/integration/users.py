@@ -64,8 +64,9 @@ def server_fixture() -> Iterator[Guarded]:
 
 @pytest.fixture(name="guarded")
 def guarded_fixture(server: Guarded) -> Guarded:
-    """The same without data, scripts and complaints; a worker has loaded the steps."""
+    """The same without data and complaints; a worker has loaded the steps."""
     server.admin.flushall()
+    server.admin.function_flush()
     server.admin.script_flush()
     server.be("worker")
     get_store().prepare()

@@ -1,4 +1,4 @@
--- Put before every step in these tests, before the program's own prelude: Redis's clock is what the test says, and
+-- Put before every step in these tests, before the program's own Lua: Redis's clock is what the test says, and
 -- what is drawn is the same in every run.
 local server = redis
 local redis = setmetatable({}, {__index = server})

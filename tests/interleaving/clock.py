@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tests.interleaving.scheduler import Scheduler
 
-#: Put before the steps by `tasks.steps.PRELUDE`, which joins names to its folder: so it is a path.
+#: Put before the steps by `tasks.steps.LIBRARY`, which joins names to its folder: so it is a path.
 SHIM: Final = str(Path(__file__).parent / "clock")
 #: Unix seconds at which each run begins: far ahead of the server's clock, by which no key may end.
 BEGIN: Final = 4_000_000_000.0

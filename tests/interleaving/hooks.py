@@ -103,7 +103,7 @@ class Hooks:
         self._swap(pipe.publish, lambda *args, **options: self.world.publish(*args, **options))
         self._swap(pipe.messages_in_queue, lambda: self.world.queued())
         self._swap(dispatcher.received_ids, lambda: self.world.received_ids())
-        put(mock.patch.object(steps, "PRELUDE", (SHIM, *steps.PRELUDE)))
+        put(mock.patch.object(steps, "LIBRARY", (SHIM, *steps.LIBRARY)))
         put(mock.patch.object(type(app), "backend", _Backend()))
         put(mock.patch.object(Transport, "send", self._send))
         run, claim, add = Connection.run, JobStore.claim, JobStore.add

@@ -21,7 +21,7 @@ ANYWAY = {"hello", "ping", "select", "client", "command", "wait", "waitaof"}
     "told",
     [
         {},
-        {"mode": "standalone", "version": "6.2.0"},
+        {"mode": "standalone", "version": "7.0.0"},
         {b"mode": b"standalone", b"version": b"7.2.4"},
         {"mode": "standalone", "version": "10.0.0"},
         {"mode": "standalone", "version": "255.255.255"},
@@ -38,7 +38,7 @@ def test_these_can_be_used(told: dict[Any, Any]) -> None:
         ({"mode": "cluster", "version": "8.0.0"}, "cluster mode"),
         ({b"mode": b"cluster", b"version": b"8.0.0"}, "cluster mode"),
         ({"mode": "sentinel", "version": "7.2.4"}, r"redis\+sentinel://"),
-        ({"mode": "standalone", "version": "6.0.16"}, r"version 6\.0\.16, .* Redis 6\.2 or later"),
+        ({"mode": "standalone", "version": "6.2.14"}, r"version 6\.2\.14, .* Redis 7\.0 or Valkey"),
         ({b"mode": b"standalone", b"version": b"5.0.7"}, r"version 5\.0\.7,"),
     ],
 )
@@ -67,7 +67,7 @@ def test_these_cannot(told: dict[Any, Any], words: str) -> None:
             "its scripts call",
         ),
         (redis.ResponseError("Unknown command called from script script: 9f"), "its scripts call"),
-        (redis.ResponseError("Could not find scripting engine 'lua'"), "no scripts in Lua"),
+        (redis.ResponseError("Could not find scripting engine 'lua'"), "no functions in Lua"),
     ],
 )
 def test_their_errors_are_a_sentence_and_final(error: redis.RedisError, words: str) -> None:

@@ -12,15 +12,11 @@ from typing import Any
 import kombu.connection
 import kombu.transport
 from billiard import einfo
-from kombu.transport import redis
-from redbeat.schedulers import LUA_EXTEND_TO_SCRIPT
 from redis import asyncio
 from redis.connection import ConnectionPool
-from redis.lock import Lock
 
 from tasks.bounded import bounded
 from tasks.happy_eyeballs import HEAD_START
-from tasks.steps import OTHERS
 from worker.celery_internals import transport
 
 
@@ -47,20 +43,6 @@ def verify_certificates() -> None:
 
 def _is_no_false_alarm(line: logging.LogRecord) -> bool:
     return "insecure SSL" not in line.getMessage()
-
-
-#: What Celery's transport and beat run in Redis as scripts; Flower and `celery inspect`, too.
-OTHER_SCRIPTS = (
-    redis.REFRESH_BINDING,
-    redis.SWEEP_BINDINGS,
-    LUA_EXTEND_TO_SCRIPT,
-    *(Lock.LUA_RELEASE_SCRIPT, Lock.LUA_EXTEND_SCRIPT, Lock.LUA_REACQUIRE_SCRIPT),
-)
-
-
-def load_other_scripts() -> None:
-    """Have these scripts loaded with our steps: no other Redis user may."""
-    OTHERS[:] = OTHER_SCRIPTS
 
 
 class _WithoutPositions:
@@ -128,6 +110,5 @@ def install() -> None:
     """Change in this process what no setting can; for Celery's commands, not for producers."""
     use_our_transports()
     verify_certificates()
-    load_other_scripts()
     keep_little_of_exceptions()
     dial_addresses_side_by_side()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from unittest.mock import patch
 
 from tasks import steps
 from tasks.gate import Told
-from tasks.jobs import PREFIX
 from tasks.steps import Steps
 from tasks.turn import Turn
 
@@ -39,7 +39,7 @@ def steps_without_gate() -> Steps:
         shutil.copy(Path(__file__).with_name("no_gate.lua"), lua / "gate.lua")
         (lua / "breaker.lua").write_text("")
         with patch.object(steps, "LUA", lua):
-            return Steps(PREFIX)
+            return Steps()
 
 
 def _unless_out(method: Any, instead: Any) -> Any:
@@ -54,8 +54,8 @@ def switch() -> None:
     """Let it be so in this process."""
     without = steps_without_gate()
 
-    def run_either(self: Steps, client: Any, name: str, args: tuple[str | float, ...]) -> Any:
-        return _run(without if is_out() else self, client, name, args)
+    def run_either(self: Steps, client: Any, name: str, arguments: Mapping[str, Any]) -> Any:
+        return _run(without if is_out() else self, client, name, arguments)
 
     Steps.run = run_either  # type: ignore[method-assign]
     for name, instead in {

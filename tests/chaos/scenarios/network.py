@@ -139,7 +139,7 @@ def network_worker_redis(chaos: Chaos) -> None:
             alone = [chaos.random.choice(proxies)]
             _in_turn(chaos, alone, [Fault("lost answers"), Fault("stall")])
             is_clear = chaos.redis.public_port == chaos.redis.port
-            for asked in (b"BRPOP", b"EVALSHA", b"")[0 if is_clear else 2 :]:
+            for asked in (b"BRPOP", b"FCALL", b"")[0 if is_clear else 2 :]:
                 with _load(chaos):
                     chaos.wait_for_created(chaos.created() + 5)
                     forgotten = sum(proxy.forget(asked) for proxy in proxies)

@@ -1,8 +1,8 @@
--- Put before every step. KEYS[1] is the prefix of all keys; see tasks/jobs.py for what each holds.
-local WAITING, PUBLISHED = KEYS[1] .. 'waiting', KEYS[1] .. 'published'
-local RUNNING, FAILED = KEYS[1] .. 'running', KEYS[1] .. 'failed'
-local INDEX, UNTOLD = KEYS[1] .. 'index', KEYS[1] .. 'untold'
-local EXPIRING = KEYS[1] .. 'expiring'
+-- What all steps use. PREFIX is that of all keys; see tasks/jobs.py for what each holds.
+local WAITING, PUBLISHED = PREFIX .. 'waiting', PREFIX .. 'published'
+local RUNNING, FAILED = PREFIX .. 'running', PREFIX .. 'failed'
+local INDEX, UNTOLD = PREFIX .. 'index', PREFIX .. 'untold'
+local EXPIRING = PREFIX .. 'expiring'
 -- Of the records' layout. One of a later version is left to the workers that know it.
 local VERSION = 3
 -- That of what an older worker would not let wait for its turn.
@@ -13,11 +13,22 @@ local LATEST = 253402300800
 -- Seconds after which what the result backend was not told by whoever should is told by another.
 local TELL_AFTER = 15
 
-local function record(id) return KEYS[1] .. 'job:' .. id end
-local function sealed_key(id) return KEYS[1] .. 'sealed:' .. id end
+-- A list from the `first`th on.
+local function rest(list, first)
+  local from_there = {}
+  for i = first, #list do from_there[#from_there + 1] = list[i] end
+  return from_there
+end
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local function record(id) return PREFIX .. 'job:' .. id end
+local function sealed_key(id) return PREFIX .. 'sealed:' .. id end
+
+-- The instant of this step: begun anew with each, as `time` and `now` are the same throughout one.
+local time, now
+local function begin()
+  time = redis.call('TIME')
+  now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
 -- Rounded down: what is due now must not lie half a millisecond ahead.
 local function stamp(instant) return string.format('%.3f', math.floor(instant * 1000) / 1000) end
 
