@@ -73,7 +73,7 @@ def without_secrets(
     if not unknown and not any(_numbers(value)):
         return value
     values = [secret.get_secret_value() for secret in job.secrets(credentials, sent)]
-    shown = _redacted(unknown, values)
+    shown = _redacted(unknown, values) if unknown else {}
     digits = [text for text in values if text.isdecimal()]
     return cast(Taken, _replaced(value, shown, digits))
 

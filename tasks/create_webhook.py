@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from celery import Task
@@ -59,17 +59,50 @@ def create_webhook(self: Task, job_id: object = None, *_: object, **__: object) 
     if not isinstance(job_id, str):
         log.warning("foreign message dropped", task_id=self.request.id)
         raise Ignore
+    if (claimed := claim(job_id, self.request.hostname)) is None:
+        raise Ignore
+    return attempt(claimed)
+
+
+class Claimed(NamedTuple):
+    """A job that this process has.
+
+    Args:
+        job: its record.
+        store: where that is.
+        since: when it was claimed, by a clock that runs while the machine sleeps.
+        started: the same by the clock of all other times.
+    """
+
+    job: JobRecord
+    store: JobStore
+    since: float
+    started: float
+
+
+def claim(job_id: str, hostname: str) -> Claimed | None:
+    """Take a job for an attempt of the worker of this name.
+
+    Nothing if it is done, not due, held or somebody else's: then its hint has nothing to tell.
+    """
     if leaving.is_set():
-        raise Ignore  # the job was handed back, message and all
+        return None  # the job was handed back, message and all
     store = get_store(WORKER_PATIENCE)
     since, started = clock(), time.monotonic()  # before the claim, which may take its time
     try:
-        job = store.claim(job_id, worker=identity(self.request.hostname), token=uuid.uuid4().hex)
+        job = store.claim(job_id, worker=identity(hostname), token=uuid.uuid4().hex)
     except RecordUnreadable as error:
         log.warning("job left alone", job=job_id, problem=str(error))
-        raise Ignore from None
-    if job is None:
-        raise Ignore  # done, not due, held or somebody else's: this message has nothing to tell
+        return None
+    return Claimed(job, store, since, started) if job else None
+
+
+def attempt(claimed: Claimed) -> dict[str, Any]:
+    """Do what a claimed job asks for, and report it; the job's result.
+
+    Raises what `run_attempt` raises.
+    """
+    job, store, since, started = claimed
     turn, progress = Turn(store, job, since, leaving), Progress()
     way = Deadline(turn, job, started, progress)
     try:

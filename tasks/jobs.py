@@ -419,14 +419,15 @@ class JobStore:
         seconds = {"lifetime": self._result_ttl, "call_seconds": self._call}
         return int(self._step("hand_back", worker=worker, ids=job_ids, **seconds))
 
-    def take_due(self, *, queued: int) -> Due:
-        """What to publish now, given how many messages are in the queue."""
+    def take_due(self, *, queued: int, batch: int = 1) -> Due:
+        """What to publish now, if there are so many messages of `batch` jobs at most."""
         most = self.gate.limits.most
         ids, attempts, next_due = self._step(
             "take_due",
             size=self._pipe_size,
             hint=HINT_SECONDS,
             queued=queued,
+            batch=batch,
             limit=STEP_LIMIT,
             lifetime=self._result_ttl,
             call_seconds=self._call,

@@ -200,6 +200,9 @@ def _info_of(job: JobRecord) -> object:
 
 def _say(job_id: str, state: str, info: object) -> None:
     """Let the result backend say this, whatever it says now."""
+    if state == "SUCCESS" and getattr(app.backend, "shares", False):
+        app.backend.store_result(job_id, info, state)
+        return
     with _slots.one(WAIT_SECONDS):
         if state != "SUCCESS":
             # Celery keeps a SUCCESS, which may be of a job that was forgotten, and enqueued anew.

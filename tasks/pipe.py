@@ -1,4 +1,5 @@
-"""The pipe: Celery messages that hint at jobs. Losing one costs a few seconds, no job.
+"""The pipe: Celery messages that hint at jobs, up to `IDS` each. Losing one costs a few seconds, no
+job.
 
 They are written in the form that Celery documents, not by Celery: what a host has told its own
 Celery (signals, the task that runs just now, options of all messages) is not about them.
@@ -6,6 +7,7 @@ Celery (signals, the task that runs just now, options of all messages) is not ab
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import inf
@@ -24,6 +26,10 @@ _trouble = Trouble("hints not sent, a dispatcher repeats them", "hints are sent 
 
 #: By its name: producers need not load what workers do.
 TASK = "tasks.create_webhook"
+#: The task of a message that hints at several jobs.
+TASKS = "tasks.create_webhooks"
+#: Jobs in one message at most.
+IDS = 50
 
 #: Messages in one round trip.
 BATCH = 256
@@ -35,7 +41,7 @@ _QUEUE: Any = Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)  # type: ignore[n
 
 
 def publish(hints: Sequence[tuple[str, int]], *, seconds: float = inf) -> bool:
-    """Send a message for each (job id, attempts so far); False if the broker refused.
+    """Send messages for these (job id, attempts so far); False if the broker refused.
 
     A broker that is connected has so many seconds to answer.
     What was not sent is hinted at again by a dispatcher, so nothing is raised.
@@ -67,32 +73,33 @@ def _is_from_replica(error: BaseException | None) -> bool:
 
 def _send(hints: Sequence[tuple[str, int]], connection: Any) -> None:
     producer = connection.Producer()
+    ids = [job_id for job_id, _ in hints]
     with _batch(producer):
-        for job_id, attempts in hints:
+        for start in range(0, len(ids), IDS):
+            some = ids[start : start + IDS]
             producer.publish(
-                [[job_id], {}, {}],
+                [[some], {}, {}],
                 serializer="json",
-                headers=_headers(job_id, attempts),
+                headers=_headers(uuid.uuid4().hex),
                 routing_key=QUEUE,
                 declare=[_QUEUE],
-                correlation_id=job_id,
             )
 
 
-def _headers(job_id: str, attempts: int) -> dict[str, Any]:
-    """What Celery's message protocol asks for, and what Flower shows of a task."""
+def _headers(message_id: str) -> dict[str, Any]:
+    """What Celery's message protocol asks for."""
     return {
         "lang": "py",
-        "task": TASK,
-        "id": job_id,
-        "root_id": job_id,
+        "task": TASKS,
+        "id": message_id,
+        "root_id": message_id,
         "parent_id": None,
         "group": None,
         "eta": None,
         "expires": None,
         "timelimit": [None, None],
-        "retries": attempts,
-        "argsrepr": repr((job_id,)),
+        "retries": 0,
+        "argsrepr": "()",
         "kwargsrepr": "{}",
         "ignore_result": True,
     }

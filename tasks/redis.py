@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, Final
 
 import redis
@@ -26,6 +27,7 @@ from tasks.refusals import understand
 from tasks.server import RECORDS, examining
 from tasks.slots import OTHERS, Slots
 from tasks.steps import Steps, StepsMissing
+from tasks.together import NoAnswer, Together
 
 #: Seconds for a connection, and for an answer.
 CONNECT_SECONDS, ANSWER_SECONDS = 1.5, 3.0
@@ -33,6 +35,8 @@ CONNECT_SECONDS, ANSWER_SECONDS = 1.5, 3.0
 AGAIN_SECONDS: Final = 1.0
 #: Entries that are looked at in one step of a scan, more or less.
 SCAN_COUNT: Final = 250
+#: The steps that a worker's attempts take: those of several threads go together.
+TOGETHER: Final = frozenset({"claim", "finish", "reschedule"})
 #: A worker notices within so many seconds that the server has lost the steps, and loads them.
 STEPS_SECONDS: Final = 3.0
 
@@ -67,6 +71,28 @@ def _unbound_client(url: str, tls: RedisTls) -> redis.Redis:
     login = sentinels.login.options()
     found: redis.Redis = asked.master_for(sentinels.service, db=sentinels.db, **login, **options)
     return found
+
+
+class _Grouped:
+    """What steps need of a client of Redis; those of several threads go together.
+
+    Args:
+        ask: what returns the answers to several calls of functions.
+        load: what loads a library.
+    """
+
+    def __init__(
+        self, ask: Callable[[Sequence[tuple[Any, ...]]], list[Any]], load: Callable[..., None]
+    ) -> None:
+        self._together = Together(ask)
+        self.function_load = load
+
+    def fcall(self, *call: Any) -> Any:
+        """The function's answer. Raises what redis-py raises."""
+        try:
+            return self._together.run(call)
+        except NoAnswer:
+            raise redis.TimeoutError("no answer in time") from None
 
 
 class Connection:
@@ -104,22 +130,41 @@ class Connection:
         self._appendfsync = appendfsync
         self._tested: str | None = None
         self._steps = Steps()
+        self._grouped = _Grouped(partial(self._in_slot, self._ask_all), self._load)
+
+    def _ask_all(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if len(calls) == 1:  # of whose errors redis-py says no more than the server did
+            return [self.redis.fcall(*calls[0])]
+        pipe: Any = self.redis.pipeline(transaction=False)
+        for call in calls:
+            pipe.fcall(*call)
+        answers: list[Any] = pipe.execute(raise_on_error=False)
+        return answers
+
+    def _load(self, source: str, **options: Any) -> None:
+        self._in_slot(self.redis.function_load, source, **options)
 
     def run(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """What `call` returns, tried again while there is patience.
 
         It takes no longer than that and the time of one answer, however slowly the bytes come.
         """
-        with within(self._patience + ANSWER_SECONDS):
-            return self._insist(call, *args, **options)
+        return self._insist(partial(self._in_slot, call, *args, **options))
 
-    def _insist(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    def _in_slot(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        with self._slots.one():
+            return call(*args, **options)
+
+    def _insist(self, call: Callable[[], Any]) -> Any:
+        with within(self._patience + ANSWER_SECONDS):
+            return self._try(call)
+
+    def _try(self, call: Callable[[], Any]) -> Any:
         began = time.monotonic()
         pause = 0.05
         while True:
             try:
-                with self._slots.one():
-                    return call(*args, **options)
+                return call()
             except redis.RedisError as error:
                 refusal = understand(error)
                 silent = isinstance(error, redis.TimeoutError)
@@ -153,6 +198,8 @@ class Connection:
 
     def step(self, name: str, /, **arguments: Any) -> Any:
         """Run one step, which says itself what it takes: `tasks/lua/<name>.lua`."""
+        if name in TOGETHER:
+            return self._insist(partial(self._steps.run, self._grouped, name, arguments))
         return self.run(self._steps.run, self.redis, name, arguments)
 
     def steps_confirmed(

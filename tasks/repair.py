@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tasks.errors import StoreUnavailable
 from tasks.jobs import JobStore, slices
-from tasks.pipe import messages_in_queue
+from tasks.pipe import IDS, messages_in_queue
 from tasks.store import WORKER_PATIENCE, get_store
 
 #: A live dispatcher sees to what is overdue within this.
@@ -93,7 +93,7 @@ def find_problems(repair: bool = False) -> Iterator[Problem]:
     """
     store = get_store(WORKER_PATIENCE)
     store.clock()  # if Redis is away that is to be told, not that the broker is
-    queued = _messages_in_queue()
+    queued = _jobs_in_queue()
     unattended = _unattended(store, queued)
     for source in SOURCES:
         for found in store.scan(source):
@@ -113,13 +113,14 @@ def _unattended(store: JobStore, queued: int) -> str:
     if not before:
         return ""
     time.sleep(DISPATCHER_SECONDS)
-    after = store.unattended(queued=_messages_in_queue())
+    after = store.unattended(queued=_jobs_in_queue())
     return " ".join(place for place, _, _ in before & after)
 
 
-def _messages_in_queue() -> int:
+def _jobs_in_queue() -> int:
+    """How many jobs the messages in the queue hint at, at most."""
     try:
-        return messages_in_queue()
+        return messages_in_queue() * IDS
     except Exception as error:  # noqa: BLE001  every broker has errors of its own
         problem = type(error).__name__
     raise StoreUnavailable(f"The broker cannot be asked for its messages ({problem}).")

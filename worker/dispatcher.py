@@ -24,8 +24,9 @@ from tasks.errors import StoreUnavailable
 from tasks.identity import identity
 from tasks.jobs import LEASE_SECONDS, STEP_LIMIT, JobStore
 from tasks.outcome import note_successes, tell_alarms, tell_now, tell_slow
-from tasks.pipe import messages_in_queue, publish
+from tasks.pipe import IDS, messages_in_queue, publish
 from tasks.store import get_store
+from worker.attempts import Attempts
 from worker.celery_internals import received_ids
 from worker.watched import LEAST_SECONDS, StillMine, WatchedLoop
 
@@ -81,17 +82,22 @@ class Pipe(WatchedLoop):
     def __init__(self, leases: Leases) -> None:
         super().__init__("pipe")
         self._leases = leases
+        #: What this worker does with hints, once it runs.
+        self.attempts: Attempts | None = None
         #: Taken, and not yet sent; still there if the thread that had them died or hangs.
         self._unsent: Sequence[tuple[str, int]] = ()
 
     def tick(self, store: JobStore, still_mine: StillMine) -> float:
         """Publish what is due."""
         self._send(self._unsent, still_mine)
+        if self.attempts is not None:
+            # What this worker has no threads for others may have.
+            publish([(job_id, 0) for job_id in self.attempts.give_back()])
         queued = messages_in_queue()
         # After an outage this worker's own attempts would look like a dead worker's.
         if not (still_mine() and self._leases.are_renewed()):
             return BUSY_SECONDS
-        due = store.take_due(queued=queued)
+        due = store.take_due(queued=queued, batch=IDS)
         # Even if it took so long that another has taken over: that one has not got these.
         self._send(due.hints, still_mine)
         if due.hints or due.next_due == 0.0:
@@ -159,6 +165,8 @@ class Dispatcher(bootsteps.StartStopStep):
         signals.worker_shutting_down.connect(self._on_told_to_stop, weak=False)
         signals.worker_shutdown.connect(self._on_stopped, weak=False)
         worker.consumer.on_cold_stop = self._on_cold_stop
+        self._attempts = worker.consumer.attempts
+        self._pipe.attempts = self._attempts
         # Where a job was in the pipe there is room for another soon, which may have waited for it.
         signals.task_received.connect(self._on_received, weak=False)
         for loop in self._loops:
@@ -169,6 +177,7 @@ class Dispatcher(bootsteps.StartStopStep):
         self._pipe.wake()
 
     def _on_told_to_stop(self, **_: Any) -> None:
+        self._attempts.stop()
         if self._deadline is None:
             self._deadline = time.monotonic() + get_settings().worker_shutdown_seconds
 

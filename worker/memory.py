@@ -25,10 +25,10 @@ def bound_arenas() -> None:
 
 
 def drop_traceback(retval: Any = None, **_: Any) -> None:
-    """Let what a task raised be freed at once; a receiver of Celery's `task_postrun`.
+    """Let what an attempt or a task raised be freed at once; a receiver of Celery's `task_postrun`.
 
-    Its traceback holds Celery's frame, whose variables hold the exception: a ring that stays until
-    the collector comes. By now it has been logged, stored and reported.
+    Its traceback holds a frame whose variables hold the exception: a ring that stays until the
+    collector comes. By now it has been logged, stored and reported.
     """
     if isinstance(retval, BaseException):
         retval.__traceback__ = None

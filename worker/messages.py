@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from config.broker import QUEUE
-from tasks.pipe import TASK
+from tasks.pipe import IDS, TASK, TASKS
 
 log = structlog.get_logger("messages")
 
@@ -62,7 +62,7 @@ def foreign_task(message: Any, known: Container[str]) -> str | None:
     if isinstance(task := _task_of(message), str):
         if task.startswith("celery.") and task not in _BUILT_IN:
             return "is for a task that is not used here"
-        if task not in known:
+        if task not in known and task != TASKS:
             return "is for a task that is not known here"
     return None
 
@@ -105,12 +105,27 @@ def problem_with(message: Any) -> str | None:
     if message.content_type != JSON or message.content_encoding not in _ENCODINGS:
         return "is no JSON in UTF-8"
     match message.payload:
+        case [[list(ids), *_], dict(), dict() | None] if task == TASKS:
+            is_fit = 0 < len(ids) <= IDS and all(map(_is_id, ids))
+            return None if is_fit else "has arguments of wrong types"
         # Others may come after it: a later version's.
         case [[str(job_id), *_], dict(), dict() | None] if task == TASK and job_id != task_id:
             return "has another id than its job: its lease would not be renewed"
+        case [list(), dict(), dict() | None] if task == TASKS:
+            pass
         case [list(), dict() as named, dict() | None] if not _BOUND & named.keys():
             return None
     return "has arguments of wrong types"
+
+
+def job_ids(message: Any) -> list[str] | None:
+    """The jobs that a message hints at, which has no problem; nothing if it is for another task."""
+    match message.headers["task"], message.payload:
+        case str(task), [[list(ids), *_], *_] if task == TASKS:
+            return ids
+        case str(task), [[str(job_id), *_], *_] if task == TASK:
+            return [job_id]
+    return None
 
 
 def strip(message: Any) -> None:

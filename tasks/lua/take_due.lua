@@ -1,7 +1,7 @@
 -- What somebody must look at now. Jobs of dead workers go back to waiting; hints that were lost
 -- and jobs that are due come back for publishing, as many as the pipe has room for.
---: take_due(size, hint, queued, limit, lifetime, call_seconds, rates...)
--- The pipe's `size`; `hint` seconds; `queued` messages are in the queue; `limit` of the batch; `lifetime` seconds;
+--: take_due(size, hint, queued, batch, limit, lifetime, call_seconds, rates...)
+-- The pipe's `size`; `hint` seconds; `queued` messages are in the queue, of `batch` jobs at most each; `limit` of the batch; `lifetime` seconds;
 -- `call_seconds` that a call takes at most; then for each account its name and the calls a second that the settings allow.
 -- Returns {ids to publish, their attempts so far, seconds until the next due time or until a gate lets
 --   more through (-1: none waits)}.
@@ -36,7 +36,7 @@ end
 
 -- The queue is first in, first out: what is no longer in it are the oldest of the hints.
 local published = redis.call('ZCARD', PUBLISHED)
-local lost = math.min(published - queued, size - queued, limit)
+local lost = math.min(published - queued * tonumber(batch), size - queued, limit)
 if lost > 0 then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', PUBLISHED, '-inf', stamp(now), 'LIMIT', 0, lost)) do
     local used = redis.pcall('HGET', record(id), 'attempts') -- it may be no record at all

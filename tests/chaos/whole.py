@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,7 +96,8 @@ class NewJobs:
         known |= {name for name in names if name.startswith(f"{PREFIX}round:audit:")}
         strange = names - records - lines - sealed - known
         queue: Any = self._client.lrange(QUEUE, 0, -1)
-        sent = [json.loads(message)["headers"]["id"] for message in queue]
+        bodies = [json.loads(b64decode(json.loads(message)["body"])) for message in queue]
+        sent = [job_id for [[ids], *_] in bodies for job_id in ids]
         published: Any = self._client.zrange(f"{PREFIX}published", 0, -1)
         checks = {
             f"{len(records)} records for {self.count} jobs": len(records) != self.count,

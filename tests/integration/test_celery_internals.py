@@ -6,6 +6,7 @@ import base64
 import json
 import ssl
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -14,7 +15,10 @@ import kombu
 import pytest
 import redis
 from billiard.einfo import ExceptionInfo
+from celery.app import backends
+from celery.backends.base import Backend, BaseKeyValueStoreBackend
 from celery.exceptions import InvalidTaskError
+from celery.result import AsyncResult
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.control import Panel
@@ -30,9 +34,13 @@ from config.celery_app import app
 from tasks.bounded import bounded
 from tasks.happy_eyeballs import HEAD_START
 from tasks.pipe import TASK
+from tasks.together import Together
 from tests.chaos.foreign import message, no_json, no_message
 from worker import celery_internals, control
 from worker.celery_internals import RECONNECT_MOST, QuickConsumer, received_ids
+from worker.celery_internals.consumer import EVENTS_MOST, EVENTS_SECONDS
+from worker.celery_internals.patches import store_results_together
+from worker.celery_internals.results import RedisResults, SentinelResults
 from worker.celery_internals.transport import Sturdy
 from worker.messages import problem_with, strip
 
@@ -112,7 +120,7 @@ def test_what_fails_in_the_worker_is_not_told_as_a_bad_message(
         channel_errors=(),
     )
     channel = Mock(decode_body=lambda body, _: base64.b64decode(body))
-    one = virtual.Message(json.loads(message()), channel=channel)
+    one = virtual.Message(json.loads(message(content=[[], {}, {}])), channel=channel)
     with capture_logs() as logs:
         quick.create_task_handler()(one)
     [line] = caplog.records
@@ -194,6 +202,55 @@ def test_what_a_closed_channel_puts_back_can_be_read(redis_server: str, name: st
                 connection.drain_events(timeout=5)
             assert len(seen) == times and seen[0] == seen[-1]
             assert client.llen(QUEUE) == 1 and not client.exists("stolen")
+
+
+def test_events_wait_for_others_and_are_sent_several_times_a_second(monkeypatch: Any) -> None:
+    assert {"on_send_event_buffered", "_flush_events", "register_with_event_loop"} <= vars(
+        Consumer
+    ).keys()
+    monkeypatch.setattr(Consumer, "__init__", lambda self: None)
+    monkeypatch.setattr(Consumer, "register_with_event_loop", lambda self, hub: None)
+    monkeypatch.setattr(Consumer, "shutdown", lambda self: None)
+    quick, hub = QuickConsumer(), Mock()
+    quick.event_dispatcher = Mock(buffer_limit=24)
+    quick.register_with_event_loop(hub)
+    hub.call_repeatedly.assert_called_once_with(EVENTS_SECONDS, quick._flush_events)
+    assert quick.event_dispatcher.buffer_limit == EVENTS_MOST
+    quick.on_send_event_buffered()
+    quick.event_dispatcher.flush.assert_not_called()
+    quick.shutdown()  # the last ones are not lost
+    quick.event_dispatcher.flush.assert_called_once_with()
+
+
+def test_successes_of_several_threads_are_stored_in_one_round_trip(
+    redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {"_get_result_meta", "store_result"} <= vars(Backend).keys()
+    assert "_store_result" in vars(BaseKeyValueStoreBackend)
+    monkeypatch.setattr("tasks.together.WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("tasks.together.LIKELY_SECONDS", 10)
+    backend = RedisResults(app=app, url=redis_server)
+    trips: list[int] = []
+    store_all = backend._store_all
+    backend._together = Together(lambda pairs: trips.append(len(pairs)) or store_all(pairs))
+    ids = [f"job-{number}" for number in range(9)]
+    with ThreadPoolExecutor(9) as pool:
+        list(pool.map(lambda one: backend.store_result(one, {"of": one}, "SUCCESS"), ids))
+    assert len(trips) <= 2 and sum(trips) == 9
+    for one in ids:
+        told = AsyncResult(one, app=app, backend=backend)
+        assert (told.state, told.result) == ("SUCCESS", {"of": one})
+        assert 0 < backend.client.ttl(backend.get_key_for_task(one)) <= backend.expires
+    backend.store_result("job-1", ValueError("x"), "FAILURE")  # as Celery does
+    assert AsyncResult("job-1", app=app, backend=backend).state == "SUCCESS"
+
+
+def test_redis_urls_lead_to_our_result_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.loader, "override_backends", {})
+    store_results_together()
+    for url in ("redis://h/0", "rediss://h/0", "sentinel://h:1"):
+        kind, _ = backends.by_url(url, app.loader)
+        assert kind in (RedisResults, SentinelResults) and kind.shares
 
 
 def test_the_remote_control_has_our_commands() -> None:

@@ -50,7 +50,7 @@ def test_a_host_notices_nothing_of_the_producer(
         [message] = own.lrange("celery", 0, -1)
         assert json.loads(message)["headers"]["task"] == "shop.send_welcome"
         tasks = {json.loads(one)["headers"]["task"] for one in ours.lrange("webhooks", 0, -1)}
-        assert tasks == {"tasks.create_webhook"}
+        assert tasks == {"tasks.create_webhooks"}
 
 
 def test_a_host_without_hiredis_enqueues(redis_server: str) -> None:

@@ -15,6 +15,7 @@ from billiard import einfo
 from redis import asyncio
 from redis.connection import ConnectionPool
 
+from config.celery_app import app
 from tasks.bounded import bounded
 from tasks.happy_eyeballs import HEAD_START
 from worker.celery_internals import transport
@@ -30,6 +31,16 @@ def use_our_transports() -> None:
         rediss=f"{transport.__name__}:RedisTransport",
         sentinel=f"{transport.__name__}:SentinelTransport",
     )
+
+
+def store_results_together() -> None:
+    """Let this process store results by the backends beside this file."""
+    path = "worker.celery_internals.results"
+    app.loader.override_backends = {
+        "redis": f"{path}:RedisResults",
+        "rediss": f"{path}:RedisResults",
+        "sentinel": f"{path}:SentinelResults",
+    }
 
 
 def verify_certificates() -> None:
@@ -109,6 +120,7 @@ def _side_by_side(arguments: Callable[[Any], dict[str, Any]]) -> Callable[[Any],
 def install() -> None:
     """Change in this process what no setting can; for Celery's commands, not for producers."""
     use_our_transports()
+    store_results_together()
     verify_certificates()
     keep_little_of_exceptions()
     dial_addresses_side_by_side()

@@ -1,0 +1,150 @@
+"""What a worker does with hints: as many attempts at once as it has threads.
+
+A message has the ids of several jobs. It counts as taken once all of them have threads, and then
+the next one comes. An attempt that ends gives its thread to the next id.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, Final, Protocol
+
+import structlog
+from celery.exceptions import Ignore, Retry
+
+from tasks.create_webhook import attempt, claim
+from tasks.errors import WebhookJobError
+from worker.memory import drop_traceback
+
+log = structlog.get_logger("tasks")
+
+#: Ids that have no thread after so many seconds go back, for other workers.
+HOLD_SECONDS: Final = 1.0
+
+
+class Shown(Protocol):
+    """What others see of a job that the worker has."""
+
+    id: str
+    hostname: str
+
+    def began(self, attempts: int) -> None:
+        """It was claimed, for so many attempts with this one."""
+
+    def succeeded(self, result: Any) -> None:
+        """With this result."""
+
+    def retried(self, error: BaseException) -> None:
+        """It waits for another attempt."""
+
+    def failed(self, error: BaseException) -> None:
+        """For good."""
+
+    def ended(self) -> None:
+        """The worker has it no more."""
+
+
+class _Message:
+    """What is left to begin of a message.
+
+    Args:
+        jobs: those that it hints at.
+        taken: called once all have begun.
+    """
+
+    def __init__(self, jobs: Sequence[Shown], taken: Callable[[], None]) -> None:
+        self.jobs = deque(jobs)
+        self.taken = taken
+        self.came_at = time.monotonic()
+
+
+class Attempts:
+    """The attempts of this worker.
+
+    Args:
+        executor: its threads.
+        most: how many of them.
+        show: makes of an id what others see of that job.
+    """
+
+    def __init__(self, executor: Executor, most: int, show: Callable[[str], Shown]) -> None:
+        self._executor = executor
+        self._most = most
+        self._show = show
+        self._lock = threading.Lock()
+        self._messages: deque[_Message] = deque()
+        self._busy = 0
+        self._has_ended = False
+
+    def receive(self, ids: Sequence[str], taken: Callable[[], None]) -> None:
+        """Begin attempts at these jobs as soon as there are threads; then `taken` is called."""
+        message = _Message([self._show(job_id) for job_id in ids], taken)
+        with self._lock:
+            self._messages.append(message)
+        self._begin()
+
+    def give_back(self) -> list[str]:
+        """The ids that have had no thread for too long: they are no more this worker's."""
+        given: list[_Message] = []
+        with self._lock:
+            until = time.monotonic() - HOLD_SECONDS
+            while self._messages and self._messages[0].came_at < until and not self._has_ended:
+                given.append(self._messages.popleft())
+        for message in given:
+            message.taken()
+            for job in message.jobs:
+                job.ended()
+        return [job.id for message in given for job in message.jobs]
+
+    def stop(self) -> None:
+        """Begin no more: what is there is handed back."""
+        with self._lock:
+            self._has_ended = True
+
+    def _begin(self) -> None:
+        """Give free threads what to do."""
+        jobs: list[Shown] = []
+        taken: list[_Message] = []
+        with self._lock:
+            while self._messages and self._busy < self._most and not self._has_ended:
+                message = self._messages[0]
+                jobs.append(message.jobs.popleft())
+                self._busy += 1
+                if not message.jobs:
+                    taken.append(self._messages.popleft())
+        for message in taken:
+            message.taken()
+        for job in jobs:
+            self._executor.submit(self._attempt, job)
+
+    def _attempt(self, job: Shown) -> None:
+        try:
+            self._run(job)
+        except Exception as error:
+            log.error("attempt failed", job=job.id, exc_info=error)
+            job.failed(error)
+            drop_traceback(error)
+        finally:
+            job.ended()
+            with self._lock:
+                self._busy -= 1
+            self._begin()
+
+    def _run(self, job: Shown) -> None:
+        if (claimed := claim(job.id, job.hostname)) is None:
+            return
+        job.began(claimed.job.attempts)
+        try:
+            job.succeeded(attempt(claimed))
+        except Retry as retry:
+            job.retried(retry.exc or retry)
+            drop_traceback(retry)
+        except Ignore as nothing:
+            drop_traceback(nothing)
+        except WebhookJobError as error:
+            job.failed(error)
+            drop_traceback(error)
