@@ -67,8 +67,6 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_create_missing_queues": True,
         # Early: a message is done with once a worker looks at it; the record does the rest.
         "task_acks_late": False,
-        # One message a thread in reserve: what a killed worker held is hinted at again.
-        "worker_prefetch_multiplier": 1,
         "worker_pool": "worker.threads:ThreadPool",
         "worker_concurrency": CONCURRENCY,
         # A producer does not wait for a broker that is away: the dispatcher publishes later.
@@ -77,8 +75,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_ignore_result": True,
         "task_track_started": False,
         "result_expires": settings.result_ttl,
-        # Celery sends an event for each change of a task: so Flower knows of jobs. They cost
-        # up to a quarter of the throughput. Flower could switch them on itself, but 5 s late.
+        # An event for each change of a job: so Flower knows of them. It could switch them on
+        # itself, but 5 s late.
         "worker_send_task_events": True,
         "task_send_sent_event": False,
         # Ours is the one log line per attempt (config/logging.py).

@@ -17,7 +17,7 @@ import structlog
 from celery.exceptions import Ignore, Retry
 
 from tasks.create_webhook import attempt, claim
-from tasks.errors import WebhookJobError
+from tasks.errors import StoreUnavailable, WebhookJobError
 from worker.memory import drop_traceback
 
 log = structlog.get_logger("tasks")
@@ -135,11 +135,14 @@ class Attempts:
             self._begin()
 
     def _run(self, job: Shown) -> None:
-        if (claimed := claim(job.id, job.hostname)) is None:
-            return
-        job.began(claimed.job.attempts)
         try:
+            if (claimed := claim(job.id, job.hostname)) is None:
+                return
+            job.began(claimed.job.attempts)
             job.succeeded(attempt(claimed))
+        except StoreUnavailable as error:
+            job.retried(error)  # once its lease is over
+            drop_traceback(error)
         except Retry as retry:
             job.retried(retry.exc or retry)
             drop_traceback(retry)

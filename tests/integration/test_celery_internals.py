@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+import threading
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -22,6 +24,7 @@ from celery.result import AsyncResult
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.control import Panel
+from kombu.asynchronous import Hub
 from kombu.exceptions import DecodeError
 from kombu.transport import virtual
 from kombu.transport.redis import Channel
@@ -220,6 +223,23 @@ def test_events_wait_for_others_and_are_sent_several_times_a_second(monkeypatch:
     quick.event_dispatcher.flush.assert_not_called()
     quick.shutdown()  # the last ones are not lost
     quick.event_dispatcher.flush.assert_called_once_with()
+
+
+def test_the_loop_wakes_for_what_another_thread_has_taken(monkeypatch: Any) -> None:
+    """kombu's loop may sleep, and this is what it asks before the next message."""
+    monkeypatch.setattr(Consumer, "__init__", lambda self: None)
+    quick, hub = QuickConsumer(), Hub(timer=None)
+    quick.hub, quick.connection_errors = hub, ()
+    passes: list[float] = []
+    hub.on_tick.add(lambda: passes.append(time.monotonic()))
+    running = hub.create_loop()
+    taken = threading.Timer(0.2, lambda: quick._is_taken(Mock(acknowledged=False)))
+    taken.start()
+    began = time.monotonic()
+    while time.monotonic() - began < 0.19 or len(passes) < 2:
+        next(running)
+    assert time.monotonic() - began < 0.9
+    hub.close()
 
 
 def test_successes_of_several_threads_are_stored_in_one_round_trip(

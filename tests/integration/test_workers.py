@@ -302,7 +302,9 @@ def test_foreign_messages_do_no_harm(own: Stack, sandbox: SandboxControl) -> Non
     assert "raised unexpected" not in worker.output()
 
 
-def test_no_more_jobs_are_hinted_at_than_the_pipe_has_room_for(own: Stack, sandbox: SandboxControl) -> None:
+def test_no_more_jobs_are_hinted_at_than_the_pipe_has_room_for(
+    own: Stack, sandbox: SandboxControl
+) -> None:
     own.env["PIPE_SIZE"] = "32"
     use_environment(own.env)
     sandbox.settings(latency=0.01)

@@ -161,10 +161,16 @@ class QuickConsumer(Consumer):
     def _is_taken(self, message: Any) -> None:
         if not message.acknowledged:
             message.ack_log_error(_log, self.connection_errors)
+        # The loop looks whether there is room for a message; else it would sleep on.
+        self.call_soon(_nothing)
 
     def _reject(self, message: Any) -> None:
         if not message.acknowledged:
             message.reject_log_error(_log, self.connection_errors)
+
+
+def _nothing() -> None:
+    """Wakes the loop."""
 
 
 def received_ids() -> list[str]:
