@@ -1,8 +1,8 @@
 """One attempt: claim the job, do what it asks for with its webhook, report.
 
-A worker does so with each job that a message hints at (`worker/attempts.py`). All that is known is in
-the record (`tasks.jobs`), so a second message, a repeated one or a lost one does no harm. Where the
-task is called by its name, as Celery's, it makes the attempt itself.
+A worker does so with each job that a message hints at (`worker/attempts.py`). All that is known is
+in the record (`tasks.jobs`), so a second message, a repeated one or a lost one does no harm. Where
+the task is called by its name, as Celery's, it makes the attempt itself.
 """
 
 from __future__ import annotations
