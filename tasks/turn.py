@@ -24,6 +24,12 @@ from tasks.record import JobRecord
 FRESH_SECONDS: Final = LEASE_SECONDS / 2
 #: So often in a row the proof may be too old when it comes.
 PROOFS: Final = 3
+#: Seconds until an account's gate has heard of a 429 that this process has met.
+HEARD_SECONDS: Final = 0.03
+
+#: When this process met an account's latest 429, by `time.monotonic()`. What the gate let through
+#: at once before that, as it knew of no limit, asks anew.
+_limited_at: dict[str, float] = {}
 
 
 class Held(Interrupted):
@@ -59,6 +65,7 @@ class Turn:
         self._store, self._job, self._leaving = store, job, leaving
         self._next: float | None = job.turn_in
         self._held_at = since
+        self._made_at = time.monotonic()
         #: Whether a call that changes something has been let through.
         self.may_have_changed = False
         self._called_at = 0.0
@@ -70,8 +77,12 @@ class Turn:
 
         Raises `Held`, `Superseded`, `Cancelled`, `StoreUnavailable`.
         """
-        wait, self._next = self._next, None
+        wait = self._next
+        if wait == 0 and (limited_at := _limited_at.get(self._job.account, 0.0)) > self._made_at:
+            self._leaving.wait(max(0.0, limited_at + HEARD_SECONDS - time.monotonic()))
+            wait = None
         self._leaving.wait(self._ask() if wait is None else wait)
+        self._next = None
         self._called_at = time.monotonic()
 
     def before_bytes(self) -> None:
@@ -112,7 +123,10 @@ class Turn:
         what = "ok" if kind is None else HEARD[kind]
         if isinstance(failure, AccountRejected) and failure.is_sure:
             what = "rejected"
-        wait = failure.retry_after if isinstance(failure, RateLimited) else None
+        wait = None
+        if isinstance(failure, RateLimited):
+            wait = failure.retry_after
+            _limited_at[self._job.account] = time.monotonic()
         ago = time.monotonic() - self._called_at
         return Told(what, wait, self._announced, ago, self._answered)
 

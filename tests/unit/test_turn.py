@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks import turn
-from tasks.errors import AccountRejected, CallRefused
+from tasks.errors import AccountRejected, CallRefused, RateLimited
 from tasks.turn import FRESH_SECONDS, PROOFS, Cancelled, Held, Superseded, Turn
 from tests.unit.test_ensure import UNKNOWN
 
@@ -55,6 +55,23 @@ def change(attempt: Turn) -> None:
     """A call that changes something."""
     attempt.before_call()
     attempt.before_bytes()
+
+
+def test_what_was_let_through_before_a_429_asks_anew(
+    begin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "_limited_at", {})
+    monkeypatch.setattr(turn, "HEARD_SECONDS", 0.0)
+    store = Store(gate=(-1.0, "limited"))
+    attempt, limited = begin(store), begin(store)
+    limited.before_call()
+    assert limited.told(RateLimited("too many")).what == "limited"
+    with pytest.raises(Held):
+        attempt.before_call()
+    assert store.asked == [("ask", True)]
+    assert attempt.told().what == ""  # it made no call
+    change(begin(store))  # the gate knew of it
+    assert len(store.asked) == 1
 
 
 def test_a_fresh_claim_is_proof_enough(begin: Any) -> None:
