@@ -24,11 +24,9 @@ from tasks.record import JobRecord
 FRESH_SECONDS: Final = LEASE_SECONDS / 2
 #: So often in a row the proof may be too old when it comes.
 PROOFS: Final = 3
-#: Seconds until an account's gate has heard of a 429 that this process has met.
-HEARD_SECONDS: Final = 0.03
 
-#: When this process met an account's latest 429, by `time.monotonic()`. What the gate let through
-#: at once before that, as it knew of no limit, asks anew.
+#: When this process met an account's latest 429, by `time.monotonic()`. An attempt that the gate let
+#: through before that, and that has made no call yet, makes none.
 _limited_at: dict[str, float] = {}
 
 
@@ -77,11 +75,9 @@ class Turn:
 
         Raises `Held`, `Superseded`, `Cancelled`, `StoreUnavailable`.
         """
-        wait = self._next
-        if wait == 0 and (limited_at := _limited_at.get(self._job.account, 0.0)) > self._made_at:
-            self._leaving.wait(max(0.0, limited_at + HEARD_SECONDS - time.monotonic()))
-            wait = None
-        self._leaving.wait(self._ask() if wait is None else wait)
+        self._leaving.wait(self._ask() if self._next is None else self._next)
+        if self._next is not None and _limited_at.get(self._job.account, 0.0) > self._made_at:
+            raise Held
         self._next = None
         self._called_at = time.monotonic()
 

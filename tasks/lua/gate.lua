@@ -7,6 +7,8 @@ local AHEAD_SECONDS, TURN_SECONDS = 0.18, 0.5
 -- Where there is no limit, bulk jobs fill the pipe with what is done in so many seconds, or these few: with
 -- less some workers run dry while others have jobs, and with more an interactive one waits longer.
 local FREE_AHEAD_SECONDS, BULK_LEAST = 0.4, 32
+-- So far ahead while nothing went through since a limit was met: the next call may meet it again.
+local CAREFUL_SECONDS = 0.05
 -- What was not used in so many seconds may be made up for.
 local BURST_SECONDS = 0.02
 -- After a 429 the rate is this part of what went through. It grows by a cubic (as TCP's CUBIC and
@@ -143,6 +145,12 @@ local function turn_of(gate, at, rate)
   return turn > at + math.max(LEAST_AHEAD, TURNS_AHEAD / rate) and at or turn
 end
 
+-- How far ahead of their time turns are given now, `ahead` seconds at most.
+local function ahead_of(gate, ahead)
+  local met = math.max(gate.limited_at or 0, gate.learnt_at or 0)
+  return met > (gate.ok_at or 0) and math.min(ahead, CAREFUL_SECONDS) or ahead
+end
+
 -- May a call be made? The seconds until its turn, which is taken with this; or nothing, the reason
 -- and the seconds until it may be asked again. What an attempt has begun it may go on with: a
 -- further call takes the next turn, and those that come behind wait the longer.
@@ -162,7 +170,9 @@ local function ask(gate, at, most, probe, is_further, app)
   local rate = rate_at(gate, at, most)
   if rate == math.huge then return 0 end
   local turn = math.max(turn_of(gate, at, rate), at - BURST_SECONDS)
-  if turn - at > TURN_SECONDS and not is_further then return nil, 'rate', turn - at - AHEAD_SECONDS end
+  if turn - at > ahead_of(gate, TURN_SECONDS) and not is_further then
+    return nil, 'rate', turn - at - ahead_of(gate, AHEAD_SECONDS)
+  end
   local following = turn + 1 / rate
   -- The settings may ask for a slower pace, answers may not.
   if rate ~= most then following = math.min(following, math.max(turn, at + WAIT_MOST)) end
@@ -183,6 +193,7 @@ local function room(gate, at, most, size, ahead)
   local rate = rate_at(gate, at, most)
   if rate == math.huge then return size, 0 end
   local from = math.max(turn_of(gate, at, rate), at)
+  ahead = ahead_of(gate, ahead)
   local turns = math.ceil((at + ahead - from) * rate)
   if turns > 0 then return math.min(turns, size), 0 end
   return 0, from - at - ahead
