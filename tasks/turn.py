@@ -25,8 +25,8 @@ FRESH_SECONDS: Final = LEASE_SECONDS / 2
 #: So often in a row the proof may be too old when it comes.
 PROOFS: Final = 3
 
-#: When this process met an account's latest 429, by `time.monotonic()`. An attempt that the gate let
-#: through before that, and that has made no call yet, makes none.
+#: When this process met an account's latest 429, by `time.monotonic()`. An attempt that the gate
+#: let through before that, and that has made no call yet, makes none.
 _limited_at: dict[str, float] = {}
 
 

@@ -48,6 +48,8 @@ end
 
 -- A success opens the gate, of whichever app it is: what was refused beside it is that job's own trouble.
 local function hear_ok(gate, at, app)
+  -- The others need not be careful any more.
+  if is_careful(gate) and gate.turn then put(gate, 'turn', math.min(gate.turn, at)) end
   put(gate, 'ok_at', at)
   -- It was under way when the limit was met, and went through, too.
   if gate.retry_after and gate.second == math.floor(gate.learnt_at) then

@@ -7,8 +7,8 @@ local AHEAD_SECONDS, TURN_SECONDS = 0.18, 0.5
 -- Where there is no limit, bulk jobs fill the pipe with what is done in so many seconds, or these few: with
 -- less some workers run dry while others have jobs, and with more an interactive one waits longer.
 local FREE_AHEAD_SECONDS, BULK_LEAST = 0.4, 32
--- So far ahead while nothing went through since a limit was met: the next call may meet it again.
-local CAREFUL_SECONDS = 0.05
+-- While nothing went through since a limit was met there is one call in so many seconds: it may meet it again.
+local CAREFUL_SECONDS = 0.2
 -- What was not used in so many seconds may be made up for.
 local BURST_SECONDS = 0.02
 -- After a 429 the rate is this part of what went through. It grows by a cubic (as TCP's CUBIC and
@@ -145,10 +145,9 @@ local function turn_of(gate, at, rate)
   return turn > at + math.max(LEAST_AHEAD, TURNS_AHEAD / rate) and at or turn
 end
 
--- How far ahead of their time turns are given now, `ahead` seconds at most.
-local function ahead_of(gate, ahead)
-  local met = math.max(gate.limited_at or 0, gate.learnt_at or 0)
-  return met > (gate.ok_at or 0) and math.min(ahead, CAREFUL_SECONDS) or ahead
+-- Whether nothing went through since a limit was met.
+local function is_careful(gate)
+  return math.max(gate.limited_at or 0, gate.learnt_at or 0) > (gate.ok_at or 0)
 end
 
 -- May a call be made? The seconds until its turn, which is taken with this; or nothing, the reason
@@ -170,10 +169,11 @@ local function ask(gate, at, most, probe, is_further, app)
   local rate = rate_at(gate, at, most)
   if rate == math.huge then return 0 end
   local turn = math.max(turn_of(gate, at, rate), at - BURST_SECONDS)
-  if turn - at > ahead_of(gate, TURN_SECONDS) and not is_further then
-    return nil, 'rate', turn - at - ahead_of(gate, AHEAD_SECONDS)
+  if turn - at > (is_careful(gate) and 0 or TURN_SECONDS) and not is_further then
+    return nil, 'rate', turn - at - (is_careful(gate) and 0 or AHEAD_SECONDS)
   end
   local following = turn + 1 / rate
+  if is_careful(gate) then following = math.max(following, at + CAREFUL_SECONDS) end
   -- The settings may ask for a slower pace, answers may not.
   if rate ~= most then following = math.min(following, math.max(turn, at + WAIT_MOST)) end
   put(gate, 'turn', following)
@@ -193,7 +193,7 @@ local function room(gate, at, most, size, ahead)
   local rate = rate_at(gate, at, most)
   if rate == math.huge then return size, 0 end
   local from = math.max(turn_of(gate, at, rate), at)
-  ahead = ahead_of(gate, ahead)
+  if is_careful(gate) then return from <= at and 1 or 0, math.max(from - at, 0) end
   local turns = math.ceil((at + ahead - from) * rate)
   if turns > 0 then return math.min(turns, size), 0 end
   return 0, from - at - ahead

@@ -22,7 +22,7 @@ from tests.chaos.gauges import processor_seconds
 #: How often the workers are started anew, and how many pairs of periods are then measured.
 STARTS, PAIRS = 4, 10
 #: So many jobs wait at each start; those that are left at the end are not needed.
-JOBS = 50_000
+JOBS = 120_000
 #: Seconds of a period that do not count: the pipe is as full as before, and other steps are loaded.
 SETTLE = 1.9
 #: At least so much of the throughput is left; so many steps more for each job.
