@@ -304,3 +304,39 @@ class TestAway:
         break_api(store)
         store.finish(late, "SUCCESS", result={"id": "late"}, told=OK)
         assert store.gate.look(ACCOUNT).closed == ""
+
+
+class TestLimited:
+    """A 429 that told no time; the next turns have come."""
+
+    @pytest.fixture
+    def jobs(self, store: JobStore, client: redis.Redis) -> list[str]:
+        jobs = [add(store, f"{n}") for n in range(6)]
+        back(store, claim(store, jobs[0]), Told("limited"), account_wide=True)
+        self.let_turns_come(store, client)
+        return jobs[1:]
+
+    def let_turns_come(self, store: JobStore, client: redis.Redis) -> None:
+        client.hset(f"webhooks:gate:{ACCOUNT}", "turn", store.clock() - 1)
+
+    def test_one_call_tries_it_until_one_goes_through(
+        self, store: JobStore, client: redis.Redis, jobs: list[str]
+    ) -> None:
+        first = claim(store, jobs[0])
+        assert store.claim(jobs[1], worker="w", token="t") is None
+        assert store.take_due(queued=0).hints == []
+        self.let_turns_come(store, client)
+        claim(store, jobs[2])  # the first takes its time
+        store.finish(first, "SUCCESS", told=OK)
+        assert claim(store, jobs[3])
+
+    def test_one_job_is_hinted_at(self, store: JobStore, client: redis.Redis) -> None:
+        jobs = [add(store, f"{n}") for n in range(6)]
+        record = claim(store, jobs[0])
+        store.gate.pause(ACCOUNT, reason="")
+        for job in jobs[1:]:
+            store.claim(job, worker="w", token="t")  # out of the pipe
+        store.gate.resume(ACCOUNT)
+        back(store, record, Told("limited"), account_wide=True)
+        self.let_turns_come(store, client)
+        assert len(store.take_due(queued=0).hints) == 1

@@ -22,6 +22,15 @@ client = client_fixture
 
 
 class TestTakeDue:
+    def test_hints_of_a_message_in_the_queue_are_not_sent_again(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        jobs = [add(store, f"{n}") for n in range(3)]
+        for job in jobs:
+            expire(client, "published", job)
+        assert store.take_due(queued=1, batch=50).hints == []
+        assert [job for job, _ in store.take_due(queued=0, batch=50).hints] == jobs
+
     def test_a_dead_workers_job_runs_again_with_its_outcome_unknown(
         self, store: JobStore, client: redis.Redis
     ) -> None:
