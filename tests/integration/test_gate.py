@@ -311,10 +311,11 @@ class TestLimited:
 
     @pytest.fixture
     def jobs(self, store: JobStore, client: redis.Redis) -> list[str]:
-        jobs = [add(store, f"{n}") for n in range(6)]
-        back(store, claim(store, jobs[0]), Told("limited"), account_wide=True)
+        jobs = [add(store, f"{n}") for n in range(7)]
+        store.finish(claim(store, jobs[0]), "SUCCESS", told=OK)
+        back(store, claim(store, jobs[1]), Told("limited"), account_wide=True)
         self.let_turns_come(store, client)
-        return jobs[1:]
+        return jobs[2:]
 
     def let_turns_come(self, store: JobStore, client: redis.Redis) -> None:
         client.hset(f"webhooks:gate:{ACCOUNT}", "turn", store.clock() - 1)
@@ -323,6 +324,8 @@ class TestLimited:
         self, store: JobStore, client: redis.Redis, jobs: list[str]
     ) -> None:
         first = claim(store, jobs[0])
+        turn = float(client.hget(f"webhooks:gate:{ACCOUNT}", "turn") or 0)
+        assert turn == pytest.approx((first.started_at or 0) + 0.2, abs=0.01)
         assert store.claim(jobs[1], worker="w", token="t") is None
         assert store.take_due(queued=0).hints == []
         self.let_turns_come(store, client)
@@ -331,10 +334,11 @@ class TestLimited:
         assert claim(store, jobs[3])
 
     def test_one_job_is_hinted_at(self, store: JobStore, client: redis.Redis) -> None:
-        jobs = [add(store, f"{n}") for n in range(6)]
+        jobs = [add(store, f"{n}") for n in range(7)]
+        store.finish(claim(store, jobs[6]), "SUCCESS", told=OK)
         record = claim(store, jobs[0])
         store.gate.pause(ACCOUNT, reason="")
-        for job in jobs[1:]:
+        for job in jobs[1:6]:
             store.claim(job, worker="w", token="t")  # out of the pipe
         store.gate.resume(ACCOUNT)
         back(store, record, Told("limited"), account_wide=True)
