@@ -331,6 +331,7 @@ class TestLimited:
         self.let_turns_come(store, client)
         claim(store, jobs[2])  # the first takes its time
         store.finish(first, "SUCCESS", told=OK)
+        assert float(client.hget(f"webhooks:gate:{ACCOUNT}", "turn") or 0) <= store.clock()
         assert claim(store, jobs[3])
 
     def test_one_job_is_hinted_at(self, store: JobStore, client: redis.Redis) -> None:
