@@ -334,6 +334,15 @@ class TestLimited:
         assert float(client.hget(f"webhooks:gate:{ACCOUNT}", "turn") or 0) <= store.clock()
         assert claim(store, jobs[3])
 
+    def test_another_429_in_the_same_second_lets_all_wait(
+        self, store: JobStore, client: redis.Redis, jobs: list[str]
+    ) -> None:
+        record = claim(store, jobs[0])
+        client.hset(f"webhooks:gate:{ACCOUNT}", "ok_at", store.clock())  # of a call beside it
+        self.let_turns_come(store, client)
+        back(store, record, Told("limited"), account_wide=True)
+        assert float(client.hget(f"webhooks:gate:{ACCOUNT}", "turn") or 0) > store.clock() + 0.1
+
     def test_one_job_is_hinted_at(self, store: JobStore, client: redis.Redis) -> None:
         jobs = [add(store, f"{n}") for n in range(7)]
         store.finish(claim(store, jobs[6]), "SUCCESS", told=OK)
