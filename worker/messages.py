@@ -136,7 +136,7 @@ def strip(message: Any) -> None:
     """
     headers, [args, *_] = message.headers, message.payload
     task, retries = headers["task"], headers.get("retries")
-    args = args[:1] if task == TASK else []
+    args = args[:1] if task in (TASK, TASKS) else []
     message.headers = {
         "lang": "py",
         "task": task,

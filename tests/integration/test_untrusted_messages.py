@@ -39,6 +39,17 @@ EVERYTHING = {
     "chord": SIGNATURE,
 }
 
+WISHES = {
+    "group": "g",
+    "ignore_result": False,
+    "stamped_headers": ["x"],
+    "replaced_task_nesting": 1,
+    "reply_to": STOLEN,
+    "x": ["y"],
+    "timelimit": [0.01, 0.01],
+    "eta": "2099-01-01T00:00:00+00:00",
+}
+
 
 @pytest.fixture(name="broker")
 def broker_fixture(sandbox: SandboxControl, stack: Stack) -> Iterator[redis.Redis]:
@@ -59,17 +70,7 @@ def test_a_message_has_nothing_sent_to_others(
     broker: redis.Redis, sandbox: SandboxControl, app_id: str, webhook_id: str
 ) -> None:
     job = recorded(app_id, webhook_id)
-    headers = {
-        "id": job,
-        "group": "g",
-        "ignore_result": False,
-        "stamped_headers": ["x"],
-        "replaced_task_nesting": 1,
-        "reply_to": STOLEN,
-        "x": ["y"],
-        "timelimit": [0.01, 0.01],
-        "eta": "2099-01-01T00:00:00+00:00",
-    }
+    headers = {**WISHES, "id": job}
     content = [[job], {}, EVERYTHING]
     raw = message(headers, {"reply_to": STOLEN, "correlation_id": "c"}, content=content)
     # Nobody else hints at it meanwhile.
@@ -77,6 +78,21 @@ def test_a_message_has_nothing_sent_to_others(
     broker.lpush(QUEUE, raw)
     assert get_job(job).wait(20).state == ("SUCCESS" if webhook_id == "orders" else "FAILURE")
     after = recorded(f"{app_id}-2")  # whatever the first one has Celery do, is done before
+    broker.lpush(QUEUE, message({"id": after}, content=[[after], {}, EMBED]))
+    assert get_job(after).wait(20).state == "SUCCESS"
+    assert not [key for key in broker.keys("*") if STOLEN.encode() in key]
+
+
+def test_nor_has_a_message_for_a_task_of_the_schedule(
+    broker: redis.Redis, sandbox: SandboxControl, app_id: str
+) -> None:
+    """Celery runs it, and obeys what else is in a message."""
+    broker.delete("webhooks:round:tasks.prune")
+    headers = {**WISHES, "id": "a-prune", "task": "tasks.prune"}
+    properties = {"reply_to": STOLEN, "correlation_id": "c"}
+    broker.lpush(QUEUE, message(headers, properties, content=[[], {}, EVERYTHING]))
+    eventually(lambda: broker.exists("webhooks:round:tasks.prune"))
+    after = recorded(app_id)  # whatever the first one has Celery do, is done before
     broker.lpush(QUEUE, message({"id": after}, content=[[after], {}, EMBED]))
     assert get_job(after).wait(20).state == "SUCCESS"
     assert not [key for key in broker.keys("*") if STOLEN.encode() in key]

@@ -118,8 +118,7 @@ class QuickConsumer(Consumer):
                 return False
             problem = problem_with(message)
             if problem is None:
-                if not job_ids(message):
-                    strip(message)
+                strip(message)
                 return True
         except Exception as error:
             if self._is_brokers(error):
