@@ -95,7 +95,7 @@ def measured() -> list[tuple[Window, Window]]:
 def read(here: World, client: Any) -> Reading:
     """How it stands now; steps are round trips of the program's own, without the broker's."""
     stats = client.info("commandstats")
-    steps = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
+    steps = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("fcall",))
     assert here.stack.redis is not None
     parts = [*here.workers, here.stack.redis.part]
     used = sum(map(processor_seconds, parts)) if Path("/proc/self/stat").exists() else 0.0
