@@ -52,6 +52,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_timeout": CONNECT_TIMEOUT,
         # With pauses that do not grow beyond seconds.
         "worker_consumer": "worker.celery_internals:QuickConsumer",
+        # How many messages a worker has at once is the same afterwards.
+        "worker_enable_prefetch_count_reduction": False,
         # Running attempts go on when the broker's connection drops: their leases guard them.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # Nothing but JSON is read: a message must not be able to run code.

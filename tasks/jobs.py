@@ -422,7 +422,7 @@ class JobStore:
     def take_due(self, *, queued: int, batch: int = 1) -> Due:
         """What to publish now, if there are so many messages of `batch` jobs at most."""
         most = self.gate.limits.most
-        ids, attempts, next_due = self._step(
+        ids, next_due = self._step(
             "take_due",
             size=self._pipe_size,
             hint=HINT_SECONDS,
@@ -434,7 +434,7 @@ class JobStore:
             rates=[part for account in self.accounts for part in (account, most(account))],
         )
         none_waits = float(next_due) < 0
-        return Due(list(zip(ids, attempts, strict=True)), None if none_waits else float(next_due))
+        return Due(ids, None if none_waits else float(next_due))
 
     def take_untold(self) -> list[str]:
         """Of which jobs the result backend is overdue to be told, `STEP_LIMIT` at most.

@@ -39,7 +39,8 @@ TRIES: Final = 3
 #: Seconds to wait for a connection to the result backend. How a job ended is told later, by a
 #: dispatcher; that it waits for another attempt is not told again.
 WAIT_SECONDS = 1.0
-_slots = Slots(RESULTS)
+#: The process's connections to the result backend.
+slots: Final = Slots(RESULTS)
 _trouble = Trouble(
     "the result backend was not told, dispatchers tell it later", "the result backend is told again"
 )
@@ -203,7 +204,7 @@ def _say(job_id: str, state: str, info: object) -> None:
     if state == "SUCCESS" and getattr(app.backend, "shares", False):
         app.backend.store_result(job_id, info, state)
         return
-    with _slots.one(WAIT_SECONDS):
+    with slots.one(WAIT_SECONDS):
         if state != "SUCCESS":
             # Celery keeps a SUCCESS, which may be of a job that was forgotten, and enqueued anew.
             app.backend.forget(job_id)

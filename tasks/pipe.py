@@ -40,13 +40,13 @@ POOL_TIMEOUT = 5.0
 _QUEUE: Any = Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)  # type: ignore[no-untyped-call]
 
 
-def publish(hints: Sequence[tuple[str, int]], *, seconds: float = inf) -> bool:
-    """Send messages for these (job id, attempts so far); False if the broker refused.
+def publish(ids: Sequence[str], *, seconds: float = inf) -> bool:
+    """Send messages that hint at these jobs; False if the broker refused.
 
-    A broker that is connected has so many seconds to answer.
+    A broker that is connected has `seconds` to answer.
     What was not sent is hinted at again by a dispatcher, so nothing is raised.
     """
-    if not hints:
+    if not ids:
         return True
     for is_last in (False, True):
         try:
@@ -54,7 +54,7 @@ def publish(hints: Sequence[tuple[str, int]], *, seconds: float = inf) -> bool:
                 within(seconds),
                 get_pool().connection(min(POOL_TIMEOUT, seconds)) as connection,
             ):
-                _send(hints, connection)
+                _send(ids, connection)
             break
         except Exception as error:  # noqa: BLE001  every broker has errors of its own; none matters
             if is_last or not _is_from_replica(error):
@@ -71,9 +71,8 @@ def _is_from_replica(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _send(hints: Sequence[tuple[str, int]], connection: Any) -> None:
+def _send(ids: Sequence[str], connection: Any) -> None:
     producer = connection.Producer()
-    ids = [job_id for job_id, _ in hints]
     with _batch(producer):
         for start in range(0, len(ids), IDS):
             some = ids[start : start + IDS]

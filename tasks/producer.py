@@ -210,8 +210,8 @@ def _enqueue_step(
     new = [draft for draft in drafts if isinstance(draft, NewJob)]
     with within(ENQUEUE_SECONDS):
         added, confirmed = store.add(new, durability=durability)
-    hints = [(one.record.id, 0) for one in added if one.place == PUBLISHED]
-    publish(hints, seconds=PUBLISH_SECONDS)
+    in_pipe = [one.record.id for one in added if one.place == PUBLISHED]
+    publish(in_pipe, seconds=PUBLISH_SECONDS)
     outcomes = map(partial(_enqueued, store, None if confirmed else durability), new, added)
     return [next(outcomes) if isinstance(draft, NewJob) else draft for draft in drafts]
 

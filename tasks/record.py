@@ -32,9 +32,9 @@ _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Due(NamedTuple):
-    """What `take_due` found: (job id, attempts so far) to publish; seconds to the next due job."""
+    """What `take_due` found: ids of jobs to hint at; seconds to the next due job."""
 
-    hints: Sequence[tuple[str, int]]
+    hints: Sequence[str]
     next_due: float | None
 
 

@@ -133,8 +133,6 @@ class Connection:
         self._grouped = _Grouped(partial(self._in_slot, self._ask_all), self._load)
 
     def _ask_all(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        if len(calls) == 1:  # of whose errors redis-py says no more than the server did
-            return [self.redis.fcall(*calls[0])]
         pipe: Any = self.redis.pipeline(transaction=False)
         for call in calls:
             pipe.fcall(*call)

@@ -7,6 +7,7 @@ wait.
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,13 @@ MOST: Final = 100
 LIKELY_SECONDS: Final = 0.006
 #: The longest that anybody waits for the one who asks, where no block of time bounds it.
 LONGEST_SECONDS: Final = 60.0
+
+
+def _own(error: BaseException) -> BaseException:
+    """The same error for one thread alone, as each adds its frames."""
+    own = copy.copy(error)
+    own.__cause__ = error.__cause__ or error.__context__
+    return own
 
 
 class _Call(Generic[Asked]):
@@ -73,9 +81,10 @@ class Together(Generic[Asked]):
             self._go(together)
         elif not call.done.acquire(timeout=max(0.0, min(seconds_left(), LONGEST_SECONDS))):
             raise NoAnswer
-        if isinstance(call.answer, BaseException):
-            raise call.answer
-        return call.answer
+        answer, call.answer = call.answer, None
+        if isinstance(answer, BaseException):
+            raise _own(answer)
+        return answer
 
     def _take(self) -> list[_Call[Asked]]:
         together, self._waiting = self._waiting, []

@@ -25,8 +25,8 @@ FRESH_SECONDS: Final = LEASE_SECONDS / 2
 #: So often in a row the proof may be too old when it comes.
 PROOFS: Final = 3
 
-#: When this process met an account's latest 429, by `time.monotonic()`. An attempt that the gate
-#: let through before that, and that has made no call yet, makes none.
+#: When this process met an account's latest 429, by `clock()`. An attempt that the gate let through
+#: before that, and that has made no call yet, makes none.
 _limited_at: dict[str, float] = {}
 
 
@@ -62,8 +62,7 @@ class Turn:
     ) -> None:
         self._store, self._job, self._leaving = store, job, leaving
         self._next: float | None = job.turn_in
-        self._held_at = since
-        self._made_at = time.monotonic()
+        self._held_at = self._claimed_at = since
         #: Whether a call that changes something has been let through.
         self.may_have_changed = False
         self._called_at = 0.0
@@ -76,7 +75,7 @@ class Turn:
         Raises `Held`, `Superseded`, `Cancelled`, `StoreUnavailable`.
         """
         self._leaving.wait(self._ask() if self._next is None else self._next)
-        if self._next is not None and _limited_at.get(self._job.account, 0.0) > self._made_at:
+        if self._next is not None and _limited_at.get(self._job.account, 0.0) > self._claimed_at:
             raise Held
         self._next = None
         self._called_at = time.monotonic()
@@ -122,7 +121,7 @@ class Turn:
         wait = None
         if isinstance(failure, RateLimited):
             wait = failure.retry_after
-            _limited_at[self._job.account] = time.monotonic()
+            _limited_at[self._job.account] = clock()
         ago = time.monotonic() - self._called_at
         return Told(what, wait, self._announced, ago, self._answered)
 

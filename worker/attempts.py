@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import structlog
@@ -101,9 +102,8 @@ class Attempts:
         return [job.id for message in given for job in message.jobs]
 
     def stop(self) -> None:
-        """Begin no more: what is there is handed back."""
-        with self._lock:
-            self._has_ended = True
+        """Begin no more. A signal may call it, whatever its thread does: so it takes no lock."""
+        self._has_ended = True
 
     def _begin(self) -> None:
         """Give free threads what to do."""
@@ -119,7 +119,9 @@ class Attempts:
         for message in taken:
             message.taken()
         for job in jobs:
-            self._executor.submit(self._attempt, job)
+            # Where the system has no thread left to start, another one takes it.
+            with suppress(RuntimeError):
+                self._executor.submit(self._attempt, job)
 
     def _attempt(self, job: Shown) -> None:
         try:
@@ -136,9 +138,14 @@ class Attempts:
 
     def _run(self, job: Shown) -> None:
         try:
-            if (claimed := claim(job.id, job.hostname)) is None:
-                return
-            job.began(claimed.job.attempts)
+            claimed = claim(job.id, job.hostname)
+        except StoreUnavailable as error:  # it is hinted at again
+            drop_traceback(error)
+            return
+        if claimed is None:
+            return
+        job.began(claimed.job.attempts)
+        try:
             job.succeeded(attempt(claimed))
         except StoreUnavailable as error:
             job.retried(error)  # once its lease is over

@@ -85,14 +85,14 @@ class Pipe(WatchedLoop):
         #: What this worker does with hints, once it runs.
         self.attempts: Attempts | None = None
         #: Taken, and not yet sent; still there if the thread that had them died or hangs.
-        self._unsent: Sequence[tuple[str, int]] = ()
+        self._unsent: Sequence[str] = ()
 
     def tick(self, store: JobStore, still_mine: StillMine) -> float:
         """Publish what is due."""
         self._send(self._unsent, still_mine)
         if self.attempts is not None:
             # What this worker has no threads for others may have.
-            publish([(job_id, 0) for job_id in self.attempts.give_back()])
+            self._send(self.attempts.give_back(), still_mine)
         queued = messages_in_queue()
         # After an outage this worker's own attempts would look like a dead worker's.
         if not (still_mine() and self._leases.are_renewed()):
@@ -104,7 +104,7 @@ class Pipe(WatchedLoop):
             return BUSY_SECONDS
         return min(IDLE_SECONDS, due.next_due or IDLE_SECONDS)
 
-    def _send(self, hints: Sequence[tuple[str, int]], still_mine: StillMine) -> None:
+    def _send(self, hints: Sequence[str], still_mine: StillMine) -> None:
         self._unsent = hints
         publish(hints)
         if still_mine():
@@ -173,13 +173,17 @@ class Dispatcher(bootsteps.StartStopStep):
             loop.start()
         self._watch.start()
 
+    def close(self, worker: Any) -> None:
+        """Called before the pool ends; `celery control shutdown` sends no signal that tells it."""
+        self._on_told_to_stop()
+
     def _on_received(self, **_: Any) -> None:
         self._pipe.wake()
 
     def _on_told_to_stop(self, **_: Any) -> None:
-        self._attempts.stop()
         if self._deadline is None:
             self._deadline = time.monotonic() + get_settings().worker_shutdown_seconds
+        self._attempts.stop()
 
     def _on_cold_stop(self) -> None:
         """Nobody waits for what runs: the thread that watches hands it back, and ends all."""

@@ -47,9 +47,11 @@ local function fade(gate, at)
 end
 
 -- A success opens the gate, of whichever app it is: what was refused beside it is that job's own trouble.
-local function hear_ok(gate, at, app)
-  -- The others need not be careful any more.
-  if is_careful(gate) and gate.turn then put(gate, 'turn', math.min(gate.turn, at)) end
+local function hear_ok(gate, at, since, app)
+  if is_careful(gate) and since > gate.met_at then -- the others need not be careful any more
+    put(gate, 'met_at', nil)
+    if gate.turn then put(gate, 'turn', math.min(gate.turn, at)) end
+  end
   put(gate, 'ok_at', at)
   -- It was under way when the limit was met, and went through, too.
   if gate.retry_after and gate.second == math.floor(gate.learnt_at) then
@@ -126,8 +128,9 @@ local function hear_limited(gate, at, since, wait, most, is_announced)
   end
   -- Whose limit is told needs no other to be learnt: the window was used up, that is all.
   if is_announced and tells_when then return end
+  -- Those that were under way when the first one came say nothing new.
+  if since > (gate.learnt_at or 0) then put(gate, 'met_at', at) end
   if gate.learnt_at and at < gate.learnt_at + 1 then
-    -- Those that were under way when the first one came say nothing new.
     if since > gate.learnt_at then
       -- A limit is mostly met at the end of its second: that is over soon, if not at the latest then.
       local soon = at < gate.learnt_at + SOON and at + SOON or gate.learnt_at + 1
@@ -221,7 +224,7 @@ local function tell(gate, at, id, since, told, most, share, probe)
   -- The last of them alone is what it tells of.
   count_calls(gate, at, (told.answered or 1) - (told.what == 'ok' and 0 or 1))
   if told.what == 'ok' then
-    hear_ok(gate, at, told.app)
+    hear_ok(gate, at, since, told.app)
   elseif told.what == 'bad' then
     news = hear_bad(gate, at, id, told.app)
   elseif told.what == 'limited' then

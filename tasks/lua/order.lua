@@ -167,7 +167,7 @@ end
 local function may_ask_another(gate) return gate.rejected_at and gate.probes == 0 and not gate.others end
 
 -- Take the jobs of an account that are next, at most `most`, of them at most `most_bulk` bulk ones
--- unless it is their turn. Calls `take(id, attempts)` for each. `gate` is the account's: where it is closed for
+-- unless it is their turn. Calls `take(id)` for each. `gate` is the account's: where it is closed for
 -- one app alone, that app's jobs wait, but for a probe.
 local function serve(account, most, most_bulk, take, is_probe, gate)
   local lines, left, served = {}, {}, {}
@@ -200,22 +200,22 @@ local function serve(account, most, most_bulk, take, is_probe, gate)
     number = tonumber(number)
     left[priority], looked_at = left[priority] - 1, looked_at + 1
     local waits_until = tonumber(redis.call('ZSCORE', WAITING, id) or nil)
-    local was = redis.pcall('HMGET', record(id), 'attempts', 'group', 'app_id') -- it may be no hash
-    local is_held = held and 'app ' .. (was[3] or '') == held and not (id == probe and may_probe)
+    local was = redis.pcall('HMGET', record(id), 'group', 'app_id') -- it may be no hash
+    local is_held = held and 'app ' .. (was[2] or '') == held and not (id == probe and may_probe)
     if waits_until and waits_until <= now and is_held then
       local until_then = id == probe and gate.probe_at > now and gate.probe_at or math.huge
       redis.call('ZADD', WAITING, stamp(math.min(until_then, now + HELD_APP)), id)
       if priority == 'bulk' then before_bulk = 0 end -- it was their turn
     elseif waits_until and waits_until <= now then
       redis.call('ZREM', WAITING, id)
-      take(id, tonumber(was[1] or nil) or 0)
+      take(id)
       taken = taken + 1
       before_bulk = priority == 'bulk' and 0 or before_bulk + 1
       if id == probe then -- which is out of its turn
         may_probe = false
         if held then redis.call('HSET', gate.key, 'hinted_at', string.format('%.6f', now)) end
       else
-        local numbers, tenant = line .. ':numbers', 'of ' .. (was[2] or was[3] or '')
+        local numbers, tenant = line .. ':numbers', 'of ' .. (was[1] or was[2] or '')
         number = math.floor(number + 0.5)
         served[priority] = math.max(served[priority] or tonumber(redis.call('HGET', numbers, 'served') or 0), number)
         if tonumber(redis.call('HGET', numbers, tenant) or nil) == number then redis.call('HDEL', numbers, tenant) end

@@ -1,13 +1,15 @@
 -- What somebody must look at now. Jobs of dead workers go back to waiting; hints that were lost
 -- and jobs that are due come back for publishing, as many as the pipe has room for.
 --: take_due(size, hint, queued, batch, limit, lifetime, call_seconds, rates...)
--- The pipe's `size`; `hint` seconds; `queued` messages are in the queue, of `batch` jobs at most each; `limit` of the batch; `lifetime` seconds;
--- `call_seconds` that a call takes at most; then for each account its name and the calls a second that the settings allow.
--- Returns {ids to publish, their attempts so far, seconds until the next due time or until a gate lets
---   more through (-1: none waits)}.
+-- `size` jobs have room in the pipe; a hint ends after `hint` seconds; `queued` messages are in the queue, of `batch` jobs
+-- at most each; the step takes `limit` jobs of each kind at most; `lifetime` and `call_seconds` are those of other steps;
+-- `rates` has each account's name and the calls a second that the settings allow.
+-- Returns {ids to publish, seconds until the next due time or until a gate lets more through (-1: none waits)}.
 size, hint, queued, limit = tonumber(size), tonumber(hint), tonumber(queued), tonumber(limit)
 -- Seconds: no lease or hint ends later; with nothing to do for so long there is time to look for what is missing.
 local FAR, IDLE = 2 * LATER, 0.5
+-- Seconds after a hint's end: no message is on its way for so long, if not in a queue that does not move.
+local OVERDUE = 10
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', RUNNING, '-inf', stamp(now), 'LIMIT', 0, limit)) do
   if is_left_alone(id) then
@@ -27,20 +29,21 @@ for _, set in ipairs({RUNNING, PUBLISHED}) do
   end
 end
 
-local taken, attempts = {}, {}
-local function publish(id, used)
+local taken = {}
+local function publish(id)
   redis.call('ZADD', PUBLISHED, stamp(now + hint), id)
   taken[#taken + 1] = id
-  attempts[#attempts + 1] = used
 end
 
 -- The queue is first in, first out: what is no longer in it are the oldest of the hints.
 local published = redis.call('ZCARD', PUBLISHED)
-local lost = math.min(published - queued * tonumber(batch), size - queued, limit)
+-- A message may have one job alone, so there may be fewer in it than `batch`: what should have been claimed long
+-- ago counts as lost in any case.
+local overdue = redis.call('ZCOUNT', PUBLISHED, '-inf', stamp(now - OVERDUE))
+local lost = math.min(math.max(published - queued * tonumber(batch), overdue), size - queued, limit)
 if lost > 0 then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', PUBLISHED, '-inf', stamp(now), 'LIMIT', 0, lost)) do
-    local used = redis.pcall('HGET', record(id), 'attempts') -- it may be no record at all
-    publish(id, type(used) == 'string' and tonumber(used) or 0)
+    publish(id)
   end
 end
 
@@ -50,14 +53,14 @@ local room = math.min(size - math.max(published, queued + #taken), limit - #take
 local is_served = {}
 for i = 1, #rates, 2 do is_served[rates[i]] = true end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'LIMIT', 0, math.max(room, 0))) do
-  local was = redis.pcall('HMGET', record(id), 'account', 'attempts') -- it may be no hash
+  local account = redis.pcall('HGET', record(id), 'account') -- it may be no hash
   if redis.call('EXISTS', record(id)) == 0 then
     redis.call('ZREM', EXPIRING, id)
   else
     redis.call('ZADD', EXPIRING, stamp(now + LATER), id)
-    if is_served[was[1] or ''] and not is_left_alone(id) and redis.call('ZREM', WAITING, id) == 1 then
+    if type(account) == 'string' and is_served[account] and not is_left_alone(id) and redis.call('ZREM', WAITING, id) == 1 then
       leave_line(id)
-      publish(id, tonumber(was[2]) or 0)
+      publish(id)
       room = room - 1
     end
   end
@@ -100,4 +103,4 @@ if (more or room > 0 and (next_due or IDLE) >= IDLE) and redis.call('ZCOUNT', WA
 end
 local first = redis.call('ZRANGEBYSCORE', WAITING, '(' .. stamp(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 if first[2] then next_due = math.min(next_due or math.huge, tonumber(first[2]) - now) end
-return {taken, attempts, next_due and stamp(math.max(next_due, 0)) or '-1'}
+return {taken, next_due and stamp(math.max(next_due, 0)) or '-1'}

@@ -32,6 +32,10 @@ AHEAD = 366 * 86_400
 LOST_AT_ONCE, LONGEST_WAIT = 3, 600
 
 
+#: Seconds after its end from which on a hint is lost in any case; `lua/take_due.lua` has it, too.
+OVERDUE = 10
+
+
 class Claim(NamedTuple):
     """An attempt: the record as its claim returned it, and the token that asked for it."""
 
@@ -181,10 +185,8 @@ class Reference(Predicted):
         entry = {"attempt": int(held["attempt"]), "worker": held["worker"], "outcome": outcome}
         _remember(held, entry)
 
-    def take_due(
-        self, queued: int, chosen: Sequence[str]
-    ) -> tuple[list[tuple[str, int]], float | None]:
-        """Whose messages to send, each with its attempts; seconds until the next is due.
+    def take_due(self, queued: int, chosen: Sequence[str]) -> tuple[list[str], float | None]:
+        """At whose jobs to hint; seconds until the next is due.
 
         Which of those that are due come first is no promise, but for what dead workers left:
         as `chosen`, if those may be.
@@ -194,8 +196,10 @@ class Reference(Predicted):
             wait = min(2**lost, LONGEST_WAIT) if lost > LOST_AT_ONCE else 0
             self._give_up("take_due", job, "lost", wait)
         published = self.count(PUBLISHED)
-        lost = min(published - queued, self.pipe_size - queued, self.limit)
-        taken = self.due(PUBLISHED)[: max(lost, 0)]
+        hinted = self.due(PUBLISHED)
+        overdue = sum(self.jobs[job][PUBLISHED] <= self.now - OVERDUE for job in hinted)
+        lost = min(max(published - queued, overdue), self.pipe_size - queued, self.limit)
+        taken = hinted[: max(lost, 0)]
         in_pipe = max(published, queued + len(taken))
         room = max(min(self.pipe_size - in_pipe, self.limit - len(taken)), 0)
         due = self.due(WAITING)
@@ -207,8 +211,7 @@ class Reference(Predicted):
             self._move("take_due", job, self.state(job), PUBLISHED, HINT_SECONDS)
         left = [held[WAITING] for held in self.jobs.values() if WAITING in held]
         waits = [at if isinstance(at, Now) else at - self.now for at in left]
-        hints = [(job, int(self.jobs[job]["attempts"])) for job in taken]
-        return hints, max(min(waits), 0.0) if waits else None
+        return taken, max(min(waits), 0.0) if waits else None
 
     def hand_back(self, worker: str, jobs: Iterable[str]) -> int:
         """How many this worker had."""

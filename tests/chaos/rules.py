@@ -185,14 +185,14 @@ class JobMachine(Machine):
         self.step = "take_due"
         queued = len(self.queue) if wrong is None else wrong
         due = self.stores[client].take_due(queued=queued)
-        chosen = [job for job, _ in due.hints]
+        chosen = due.hints
         hints, next_due = self.reference.take_due(queued, chosen)
         self.agree(list(due.hints), hints)
         self.agree(due.next_due is None, next_due is None)
         held_up = self.stores[client].clock() - self.reference.now
         gap = (next_due or 0) - (due.next_due or 0)
         assert -ROUNDED <= gap <= held_up + ROUNDED, (next_due, due.next_due)
-        self.queue += [job for job, _ in due.hints]
+        self.queue += due.hints
 
     @rule(client=clients)
     def good_tick(self, client: int) -> None:

@@ -142,5 +142,5 @@ class Worlds:
         for _ in range(20):
             if not (hints := self.store.take_due(queued=0).hints):
                 return
-            for job, _ in hints:
+            for job in hints:
                 self.run(job)

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -37,11 +37,11 @@ from config.celery_app import app
 from tasks.bounded import bounded
 from tasks.happy_eyeballs import HEAD_START
 from tasks.pipe import TASK
-from tasks.together import Together
+from tasks.together import NoAnswer, Together
 from tests.chaos.foreign import message, no_json, no_message
 from worker import celery_internals, control
 from worker.celery_internals import RECONNECT_MOST, QuickConsumer, received_ids
-from worker.celery_internals.consumer import EVENTS_MOST, EVENTS_SECONDS
+from worker.celery_internals.consumer import EVENTS_MOST, EVENTS_SECONDS, PREFETCH
 from worker.celery_internals.patches import store_results_together
 from worker.celery_internals.results import RedisResults, SentinelResults
 from worker.celery_internals.transport import Sturdy
@@ -91,6 +91,7 @@ def test_the_consumer_connects_through_ensure_connection(monkeypatch: Any) -> No
         first_connection_attempt=True,
         broker_connection_retry_attempt=0,
         ensure_connected=None,
+        event_dispatcher=None,
     )
     monkeypatch.setattr(Consumer, "__init__", lambda self: None)
     quick = QuickConsumer()
@@ -225,6 +226,33 @@ def test_events_wait_for_others_and_are_sent_several_times_a_second(monkeypatch:
     quick.event_dispatcher.flush.assert_called_once_with()
 
 
+def test_as_many_messages_are_held_after_a_reconnection(monkeypatch: Any) -> None:
+    """Celery would count them anew, by its own multiplier."""
+    monkeypatch.setattr(Consumer, "__init__", lambda self: None)
+    quick = QuickConsumer()
+    quick.__dict__.update(
+        app=app, connection=Mock(), pool=Mock(num_processes=64), prefetch_multiplier=4
+    )
+    quick.qos_global = True
+    quick.on_connection_error_after_connected(ConnectionError("gone"))
+    assert quick.initial_prefetch_count == PREFETCH
+
+
+def test_events_that_could_not_be_sent_are_kept_for_the_next_connection(monkeypatch: Any) -> None:
+    """Celery takes over what a dispatcher could not send, not what waits for others."""
+    monkeypatch.setattr(Consumer, "__init__", lambda self: None)
+    monkeypatch.setattr(Consumer, "ensure_connected", lambda self, conn: conn)
+    quick = QuickConsumer()
+    with kombu.Connection("memory://") as connection:
+        old = app.events.Dispatcher(connection, buffer_group=["task"], on_send_buffered=Mock())
+        old.send("task-started", uuid="a-job")
+        monkeypatch.setattr(old.producer, "publish", Mock(side_effect=ConnectionError("gone")))
+        quick.event_dispatcher = old
+        quick.ensure_connected(Mock())
+        [(events, key)] = old._outbound_buffer
+        assert [event["uuid"] for event in events] == ["a-job"] and key == "task.multi"
+
+
 def test_the_loop_wakes_for_what_another_thread_has_taken(monkeypatch: Any) -> None:
     """kombu's loop may sleep, and this is what it asks before the next message."""
     monkeypatch.setattr(Consumer, "__init__", lambda self: None)
@@ -263,6 +291,26 @@ def test_successes_of_several_threads_are_stored_in_one_round_trip(
         assert 0 < backend.client.ttl(backend.get_key_for_task(one)) <= backend.expires
     backend.store_result("job-1", ValueError("x"), "FAILURE")  # as Celery does
     assert AsyncResult("job-1", app=app, backend=backend).state == "SUCCESS"
+
+
+def test_a_result_backend_that_hangs_holds_up_nobody_for_long(
+    redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.celery_internals.results.WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("tasks.together.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("tasks.together.LIKELY_SECONDS", 10)
+    backend = RedisResults(app=app, url=redis_server)
+    hanging = threading.Event()
+    hanging.set()
+    backend._together = Together(lambda pairs: hanging.wait(20) and [None] * len(pairs))
+    backend._store_result("first", {}, "SUCCESS")
+    hanging.clear()
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(backend._store_result, name, {}, "SUCCESS") for name in "ab"]
+        [one] = wait(both, 5, FIRST_COMPLETED).done
+        hanging.set()
+        [other] = {*both} - {one}
+        assert isinstance(one.exception(), NoAnswer) and other.result(10) == {}
 
 
 def test_redis_urls_lead_to_our_result_backends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ class TestOrder:
         assert is_held(store, second)
         assert store.take_due(queued=0).hints == []
         store.finish(running, state, error=ERROR)  # type: ignore[arg-type]
-        assert store.take_due(queued=0).hints == [(second.id, 0)]
+        assert store.take_due(queued=0).hints == [second.id]
         assert begin(store, second).more.action == "delete"
 
     def test_a_message_that_comes_too_early_changes_nothing_but_when_it_is_looked_at_again(
@@ -38,7 +38,7 @@ class TestOrder:
         first, second = add(store, creation()), add(store, change())
         keyspace.forward(client, 61)
         before = client.hgetall(f"webhooks:job:{second.id}")
-        assert (second.id, 0) not in store.take_due(queued=0).hints
+        assert second.id not in store.take_due(queued=0).hints
         assert is_held(store, second)
         assert places(client, second.id) == ["waiting"]
         left = client.zscore("webhooks:waiting", second.id) - store.clock()
@@ -54,7 +54,7 @@ class TestOrder:
         client.zrem("webhooks:published", first.id)
         assert (store.take_due(queued=0).next_due or 0) <= 60
         keyspace.forward(client, 61)
-        assert store.take_due(queued=0).hints == [(second.id, 0)]
+        assert store.take_due(queued=0).hints == [second.id]
         begin(store, second)
 
     def test_a_retry_of_the_one_before_holds_it_still(self, store: JobStore) -> None:

@@ -49,7 +49,7 @@ class TestDamaged:
         update = add(store, change(name="new"), WAITING)
         damage(client)
         release(client, update)
-        assert (update.id, 0) in store.take_due(queued=0).hints
+        assert update.id in store.take_due(queued=0).hints
         begin(store, update)
 
     def test_what_is_accepted_later_goes_at_once(
@@ -141,7 +141,7 @@ class TestCosts:
         client.zadd("webhooks:running", {FIRST: store.clock() + 60})
         store.take_due(queued=0)
         store.finish(running, "SUCCESS", result={"id": "orders"})
-        assert store.take_due(queued=0).hints == [(update.id, 0)]
+        assert store.take_due(queued=0).hints == [update.id]
 
 
 def release(client: redis.Redis, job: JobRecord) -> JobRecord:

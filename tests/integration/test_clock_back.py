@@ -33,7 +33,7 @@ def store(store: JobStore, client: redis.Redis) -> JobStore:
 
 
 def hints(store: JobStore, times: int = 5) -> list[str]:
-    return [job for _ in range(times) for job, _ in store.take_due(queued=0).hints]
+    return [job for _ in range(times) for job in store.take_due(queued=0).hints]
 
 
 @pytest.mark.parametrize("seconds", [0.5, HOUR])

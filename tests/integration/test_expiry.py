@@ -77,7 +77,7 @@ class TestTheRecord:
         enqueue_webhook("shop", orders(id="other"))
         assert store.take_due(queued=0).hints == []
         until_over(job, store)
-        assert store.take_due(queued=0).hints == [(job.id, 0)]
+        assert store.take_due(queued=0).hints == [job.id]
         assert store.take_due(queued=1).hints == []
         record = store.claim(job.id, worker="w", token="t")
         assert record is not None

@@ -75,7 +75,7 @@ class TestPaused:
         store.claim(first, worker="w1", token="t1")
         second = add(store, "second")
         assert store.gate.resume(ACCOUNT) == "paused"
-        assert [job for job, _ in store.take_due(queued=0).hints] == [first, second]
+        assert store.take_due(queued=0).hints == [first, second]
         assert claim(store, first).state == "STARTED"
         assert store.gate.resume(ACCOUNT) == ""
 
@@ -259,7 +259,7 @@ class TestAway:
         break_api(store)
         store.retry(jobs, how="fresh")
         assert store.take_due(queued=0).hints == []
-        [(probe, _)] = eventually(lambda: store.take_due(queued=0).hints, 3)
+        [probe] = eventually(lambda: store.take_due(queued=0).hints, 3)
         assert store.take_due(queued=1).hints == []
         record = claim(store, probe, token="p")
         assert store.claim(jobs[-1], worker="w1", token="t") is None
@@ -278,7 +278,7 @@ class TestAway:
         good = [one.record.id for one in store.add(jobs)[0]]
         for number in range(300):
             client.hset(f"webhooks:gate:{ACCOUNT}", "probe_at", 0)  # its second is over
-            [(probe, _)] = store.take_due(queued=0).hints
+            [probe] = store.take_due(queued=0).hints
             if probe in good:
                 break
             back(store, claim(store, probe, token=f"p{number}"), BAD)
@@ -333,6 +333,15 @@ class TestLimited:
         store.finish(first, "SUCCESS", told=OK)
         assert float(client.hget(f"webhooks:gate:{ACCOUNT}", "turn") or 0) <= store.clock()
         assert claim(store, jobs[3])
+
+    def test_a_success_from_before_is_no_sign(
+        self, store: JobStore, client: redis.Redis, jobs: list[str]
+    ) -> None:
+        record = claim(store, jobs[0])
+        assert store.finish(record, "SUCCESS", told=Told("ok", ago=60))
+        self.let_turns_come(store, client)
+        claim(store, jobs[1])
+        assert store.claim(jobs[2], worker="w", token="t") is None
 
     def test_another_429_in_the_same_second_lets_all_wait(
         self, store: JobStore, client: redis.Redis, jobs: list[str]

@@ -112,7 +112,7 @@ class TestRefused:
         assert added(store, *good) == [WAITING] * 5
         refused = new_job("p", app="shop")
         client.zadd("webhooks:waiting", {job.id: store.clock() - 5 for job in [*good, refused]})
-        [(probe, _)] = store.take_due(queued=0).hints
+        [probe] = store.take_due(queued=0).hints
         assert probe != refused.id
         succeed(store, claim(store, probe, token="g"))
         assert store.gate.look(ACCOUNT).closed == ""
@@ -128,7 +128,7 @@ class TestRefused:
         for _ in range(5):
             client.zadd("webhooks:waiting", {job.id: store.clock() for job in others}, xx=True)
             client.hset("webhooks:order", "until", store.clock() - 1)
-            tried += [job for job, _ in store.take_due(queued=0).hints]
+            tried += store.take_due(queued=0).hints
         assert len(tried) == 1
         # Both may be their own trouble: people are told when the app is tried anew.
         assert back(store, claim(store, tried[0], token="o"), UNSURE) is None
@@ -138,7 +138,7 @@ class TestRefused:
         client.hset(GATE, "probe_at", store.clock())
         client.zadd("webhooks:waiting", {job.id: store.clock() for job in others}, xx=True)
         client.hset("webhooks:order", "until", store.clock() - 1)
-        [(anew, _)] = store.take_due(queued=0).hints
+        [anew] = store.take_due(queued=0).hints
         assert back(store, claim(store, anew, token="a"), UNSURE) == "rejected"
 
     def test_a_person_who_resumes_has_it_tried_at_once(self, store: JobStore) -> None:
@@ -146,7 +146,7 @@ class TestRefused:
         run(store, "p", "poison", UNSURE)
         assert store.claim(job.id, worker="w", token="t") is None
         assert store.gate.resume(ACCOUNT) == "rejected"
-        assert [hinted for hinted, _ in store.take_due(queued=0).hints] == [job.id]
+        assert store.take_due(queued=0).hints == [job.id]
 
     def test_an_alarm_whose_answer_was_lost_is_passed_on(
         self, store: JobStore, client: redis.Redis
@@ -194,14 +194,14 @@ class TestAway:
         good = new_job("good", app="good", priority=kinds[0])
         store.add([good])
 
-        hints = [job for _ in range(8) for job, _ in store.take_due(queued=0).hints]
+        hints = [job for _ in range(8) for job in store.take_due(queued=0).hints]
         assert hints == [good.id]
 
         client.hset(GATE, "probe_at", 0)
         client.hset("webhooks:order", "until", 0)
         for job in waiting:
             client.zadd("webhooks:waiting", {job.id: store.clock()})
-        hints = [job for _ in range(8) for job, _ in store.take_due(queued=1).hints]
+        hints = [job for _ in range(8) for job in store.take_due(queued=1).hints]
         assert len(hints) == 1
 
     def test_a_probe_is_of_any_tenant(self, store: JobStore, client: redis.Redis) -> None:
@@ -212,7 +212,7 @@ class TestAway:
         drawn = 0
         for number in range(40):
             client.hset(GATE, mapping=closed_for(None, store) | {"probe_at": 0})
-            [(probe, _)] = store.take_due(queued=0).hints
+            [probe] = store.take_due(queued=0).hints
             record = claim(store, probe, token=f"t{number}")
             drawn += record.app_id == "good"
             back(store, record, BAD)
@@ -231,7 +231,7 @@ class TestAccounts:
         store.add([of_account("acme", f"a{n}", priority="bulk") for n in range(5)])
         store.gate.resume("acme")
         hints = store.take_due(queued=store.counts()["published"]).hints
-        assert sum(store.get(job).account == "acme" for job, _ in hints) == 5
+        assert sum(store.get(job).account == "acme" for job in hints) == 5
 
     @pytest.mark.parametrize("first", [0, 1])
     def test_one_free_place_is_not_always_the_firsts(self, redis_server: str, first: int) -> None:
@@ -250,7 +250,7 @@ class TestAccounts:
             store.gate.resume(account)
         served = []
         for number in range(10):
-            for job, _ in store.take_due(queued=0).hints:
+            for job in store.take_due(queued=0).hints:
                 record = claim(store, job, token=f"t{number}")
                 served.append(record.account)
                 succeed(store, record)
@@ -261,10 +261,10 @@ class TestLines:
     def test_new_interactive_jobs_go_behind_those_in_line(self, redis_server: str) -> None:
         store = JobStore(SecretStr(redis_server), pipe_size=2, result_ttl=60, patience=1.0)
         assert added(store, *(new_job(f"{n}") for n in range(4))) == [PUBLISHED] * 2 + [WAITING] * 2
-        for job, _ in [(new_job(f"{n}").id, 0) for n in range(2)]:
+        for job in [new_job(f"{n}").id for n in range(2)]:
             succeed(store, claim(store, job))
         assert added(store, new_job("late")) == [WAITING]
-        hints = [job for job, _ in store.take_due(queued=0).hints]
+        hints = store.take_due(queued=0).hints
         assert hints == [new_job("2").id, new_job("3").id]
 
     def test_a_tenant_does_not_pay_for_jobs_that_were_cancelled(self, store: JobStore) -> None:
@@ -278,7 +278,7 @@ class TestLines:
         store.gate.resume(ACCOUNT)
         order: list[str] = []
         while len(order) < 65:
-            for job, _ in store.take_due(queued=0).hints:
+            for job in store.take_due(queued=0).hints:
                 record = claim(store, job, token=job)
                 order.append(record.app_id)
                 succeed(store, record)

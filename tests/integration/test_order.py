@@ -52,7 +52,7 @@ class Line:
     def claim(self) -> JobRecord | None:
         """Likewise, as its attempt."""
         hinted: Any = self.store._redis.zrange("webhooks:published", 0, 0)
-        hinted = hinted or [job for job, _ in self.store.take_due(queued=0).hints]
+        hinted = hinted or self.store.take_due(queued=0).hints
         return self.store.claim(hinted[0], worker="w", token="t") if hinted else None
 
     def all(self) -> list[str]:
@@ -238,7 +238,7 @@ def test_what_is_in_line_and_does_not_wait_is_passed_over(line: Line, redis_serv
     client.zadd("webhooks:waiting", {later: soon, due: 1})
     client.zadd("webhooks:ready:default:interactive", {done: -9, later: -8, due: -7})
     client.delete("webhooks:published")
-    assert [job for job, _ in line.store.take_due(queued=0).hints] == [due]
+    assert line.store.take_due(queued=0).hints == [due]
     assert client.zscore("webhooks:waiting", later) == pytest.approx(soon)
 
 

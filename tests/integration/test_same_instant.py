@@ -30,7 +30,7 @@ def fill(client: redis.Redis, number: int, instant: float) -> None:
 def lined_up(store: JobStore, client: redis.Redis) -> tuple[int, list[str]]:
     """How many one step has lined up, those included that it has taken; and these."""
     before = client.zcard(LINE)
-    taken = [job for job, _ in store.take_due(queued=0).hints]
+    taken = store.take_due(queued=0).hints
     return client.zcard(LINE) + len(taken) - before, taken
 
 

@@ -268,7 +268,7 @@ def test_the_queue_deleted_and_messages_doubled(own: Stack, sandbox: SandboxCont
     with redis.Redis.from_url(own.env["REDIS_URL"]) as client:
         client.delete("webhooks")
         ids = [job.id for job in jobs if job is not None]
-        publish([(job_id, 0) for job_id in ids[:20]] * 3)
+        publish(ids[:20] * 3)
     ready(own.start_worker())
     for job_id in ids:
         job = get_job(job_id).wait(20)
@@ -283,7 +283,7 @@ def test_hints_are_sent_where_kombu_logs_its_channels(
     from tasks.pipe import messages_in_queue, publish
 
     monkeypatch.setattr("kombu.connection._log_channel", "1")
-    assert publish([("first", 0), ("second", 0)])
+    assert publish(["first", "second"])
     assert messages_in_queue() == 1
 
 

@@ -91,12 +91,12 @@ class World:
         worker = worker_of(self.scheduler.current)
         return self._begins or (worker.label if worker else self.scheduler.current.name)
 
-    def publish(self, hints: Sequence[tuple[str, int]], **__: Any) -> bool:
+    def publish(self, hints: Sequence[str], **__: Any) -> bool:
         """In the place of `tasks.pipe.publish`."""
         worker = worker_of(self.scheduler.current)
         if worker and worker.is_cut:
             return False
-        for job_id, _ in hints:
+        for job_id in hints:
             if self.calm or not self.choose(f"message {self.executed} {len(self.queue)}", (40, 1)):
                 self.queue.append(job_id)
         self.deliver()

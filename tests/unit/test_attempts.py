@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from celery.exceptions import Ignore, Retry
 
-from tasks.errors import ApiUnavailable, WebhookRejected
+from tasks.errors import ApiUnavailable, StoreUnavailable, WebhookRejected
 from tests.conftest import eventually
 from worker import attempts
 from worker.attempts import Attempts
@@ -73,6 +73,16 @@ class World:
 
     def receive(self, name: str, *ids: str) -> None:
         self.attempts.receive(ids, lambda: self.taken.append(name))
+
+
+class Refusing:
+    """An executor of a system that can start no more threads."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self.executor = executor
+
+    def submit(self, *_: Any) -> None:
+        raise RuntimeError("can't start new thread")
 
 
 @pytest.fixture
@@ -154,3 +164,38 @@ def test_a_worker_that_stops_begins_no_more(world: World) -> None:
     eventually(lambda: world.seen["b"].words[-1:] == world.seen["a"].words[-1:] == ["ended"])
     world.receive("two", "d")
     assert world.running == [] and world.seen["c"].words == []
+
+
+def test_it_stops_whatever_its_thread_does(world: World) -> None:
+    """A signal interrupts the thread that may have the lock."""
+    stopping = threading.Thread(target=world.attempts.stop, daemon=True)
+    with world.attempts._lock:
+        stopping.start()
+        stopping.join(5)
+        assert not stopping.is_alive()
+
+
+def test_a_system_without_threads_costs_no_place(world: World) -> None:
+    pool = world.attempts._executor
+    world.attempts._executor = Refusing(pool)
+    world.receive("one", "a", "b")
+    world.attempts._executor = pool
+    world.receive("two", "c")
+    assert world.taken == ["one"]
+    for number in range(2):  # the pool has them, as ThreadPoolExecutor does
+        pool.submit(world.attempts._attempt, world.seen["ab"[number]])
+    eventually(lambda: len(world.running) == 2)
+    for event in world.go.values():
+        event.set()
+    eventually(lambda: world.seen["c"].words[-1:] == ["ended"])
+
+
+def test_a_claim_that_meets_no_redis_shows_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_redis(*_: Any) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(attempts, "claim", no_redis)
+    world.receive("one", "a")
+    eventually(lambda: world.seen["a"].words == ["ended"])

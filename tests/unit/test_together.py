@@ -128,3 +128,19 @@ def test_a_thread_that_is_ended_leaves_nobody_waiting(monkeypatch: pytest.Monkey
     for thread in threads:
         thread.join(10)
     assert {type(error) for error in ended} == {SystemExit, NoAnswer}
+
+
+def test_each_thread_has_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each adds its frames to it, and one that is shared would hold those of all."""
+    monkeypatch.setattr(together, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(together, "LIKELY_SECONDS", 10)
+    why = OSError("why")
+
+    def ask(_: Sequence[int]) -> list[int]:
+        raise ConnectionError("gone") from why
+
+    asking = Together(ask)
+    with ThreadPoolExecutor(3) as pool:
+        errors = [pool.submit(asking.run, number).exception(10) for number in range(3)]
+    assert len({id(error) for error in errors}) == 3
+    assert all(error is not None and error.__cause__ is why for error in errors)

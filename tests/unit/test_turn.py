@@ -65,6 +65,7 @@ def test_what_was_let_through_before_a_429_makes_no_call(
     attempt, limited, calling = begin(store), begin(store), begin(store)
     calling.before_call()
     limited.before_call()
+    store.now += 1
     assert limited.told(RateLimited("too many")).what == "limited"
     with pytest.raises(Held):
         attempt.before_call()

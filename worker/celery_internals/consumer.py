@@ -64,7 +64,9 @@ class QuickConsumer(Consumer):
             interval_step=RECONNECT_FIRST,
             interval_max=RECONNECT_MOST,
         )
-        return super().ensure_connected(conn)
+        connected = super().ensure_connected(conn)
+        self._flush_events()  # Celery keeps for the new connection what this one could not send
+        return connected
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Called at each connection, behind whose timers are forgotten."""
@@ -158,18 +160,12 @@ class QuickConsumer(Consumer):
         self._reject(message)
 
     def _is_taken(self, message: Any) -> None:
-        if not message.acknowledged:
-            message.ack_log_error(_log, self.connection_errors)
-        # The loop looks whether there is room for a message; else it would sleep on.
-        self.call_soon(_nothing)
+        # By the loop, which wakes for it, and then looks whether there is room for a message.
+        self.call_soon(message.ack_log_error, _log, self.connection_errors)
 
     def _reject(self, message: Any) -> None:
         if not message.acknowledged:
             message.reject_log_error(_log, self.connection_errors)
-
-
-def _nothing() -> None:
-    """Wakes the loop."""
 
 
 def received_ids() -> list[str]:

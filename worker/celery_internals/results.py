@@ -8,11 +8,9 @@ from typing import Any, Final
 from celery import states
 from celery.backends.redis import RedisBackend, SentinelBackend
 
-from tasks.outcome import WAIT_SECONDS
-from tasks.slots import RESULTS, Slots
+from tasks.bounded import within
+from tasks.outcome import WAIT_SECONDS, slots
 from tasks.together import Together
-
-_slots: Final = Slots(RESULTS)
 
 
 class _StoresTogether:
@@ -43,11 +41,12 @@ class _StoresTogether:
             result=result, state=state, traceback=traceback, request=request
         )
         meta["task_id"] = task_id
-        self._together.run((backend.get_key_for_task(task_id), backend.encode(meta)))
+        with within(WAIT_SECONDS):  # a backend that hangs stops no attempt
+            self._together.run((backend.get_key_for_task(task_id), backend.encode(meta)))
         return result
 
     def _store_all(self, pairs: Sequence[tuple[Any, Any]]) -> Sequence[None]:
-        with _slots.one(WAIT_SECONDS):
+        with slots.one(WAIT_SECONDS):
             self.ensure(self._set_all, (pairs,))
         return [None] * len(pairs)
 

@@ -80,7 +80,7 @@ def doubled(chaos: Chaos) -> None:
     def meddle(broker: redis.Redis) -> None:
         if messages := broker.lrange(QUEUE, 0, -1):
             broker.lpush(QUEUE, *messages)
-        known = [(job_id("default", *key), 0) for key in sorted(chaos.ledger.accepted)]
+        known = [job_id("default", *key) for key in sorted(chaos.ledger.accepted)]
         publish(chaos.random.sample(known, min(len(known), 500)))
 
     _meanwhile(chaos, meddle)
