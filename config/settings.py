@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +29,7 @@ from config.dotenv_file import DotEnv, DotEnvUnusable
 from config.redis_tls import RedisTls
 from config.redis_url import celery_backend, celery_broker
 from config.secret_settings import SecretFile, WithFiles, trimmed
+from config.shared import shared
 from config.values import (
     Accounts,
     ApiSecret,
@@ -262,7 +263,7 @@ def load_settings(**overrides: Any) -> Settings:
     raise SettingsError(problems)
 
 
-@lru_cache(maxsize=1)
+@shared
 def get_settings() -> Settings:
     """The process's settings, read at the first call. Raises `SettingsError`."""
     return load_settings()

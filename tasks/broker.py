@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import partial
 from queue import Empty, LifoQueue
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from kombu.transport import redis
 
 from config.broker import CONNECT_TIMEOUT, transport_options
 from config.settings import Settings, get_settings
+from config.shared import shared
 from tasks.bounded import bounded
 
 #: Connections of one process, for which its threads wait. A batch of hints takes a millisecond.
@@ -106,7 +107,7 @@ def get_pool() -> Pool:
     return _pool(os.getpid())
 
 
-@lru_cache(maxsize=1)
+@shared
 def _pool(_: int) -> Pool:
     return Pool(get_settings())
 

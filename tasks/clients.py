@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from config.accounts import DEFAULT
 from config.celery_app import CONCURRENCY, app
 from config.settings import SettingsError, get_settings
+from config.shared import shared
 from tasks.cometchat import CometChat
 from tasks.errors import AccountUnknown
 
 
-@cache
+@shared
 def get_api(account: str = DEFAULT) -> CometChat:
     """An account's client, its pool as large as the worker's concurrency.
 

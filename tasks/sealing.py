@@ -31,6 +31,7 @@ from pydantic import SecretBytes, SecretStr
 from config.sealing_keys import SealingKey, read_sealing_key
 from config.secrets import Secret, known_secrets
 from config.settings import get_settings
+from config.shared import shared
 from tasks.errors import SealedPasswordChanged, SealingUnavailable
 
 #: A producer's own half of a box is made anew after so many seconds: making one for each password
@@ -227,7 +228,7 @@ def _no_key() -> SealingUnavailable:
     )
 
 
-@lru_cache(maxsize=1)
+@shared
 def get_sealer() -> Sealer:
     """The process's sealer, from the settings."""
     settings = get_settings()

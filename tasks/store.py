@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from config.settings import get_settings
+from config.shared import shared
 from tasks.gate import Limits
 from tasks.jobs import JobStore
 from tasks.slots import ATTEMPTS, OTHERS
@@ -16,7 +16,7 @@ PRODUCER_PATIENCE: Final = 1.5
 WORKER_PATIENCE: Final = 20.0
 
 
-@lru_cache(maxsize=2)
+@shared
 def get_store(patience: float = PRODUCER_PATIENCE) -> JobStore:
     """The process's store. It connects at the first step."""
     settings = get_settings()
