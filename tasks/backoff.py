@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from tasks.errors import AccountRejected, ApiFailure, AppNotFound, CallRefused
 from tasks.retry_after import MAX_WAIT
 
-#: CometChat's rate limit guide: wait 60 s when nothing is told, double it, up to 5 minutes. After a
-#: 429 the gate says when; so long waits a job that is refused where others of its account are not.
+#: CometChat's rate limit guide: wait 60 s when nothing is told, double it, up to 5 minutes. A job
+#: that is refused where others of its account are not waits as long. After a 429 the gate says
+#: when.
 HOLD_SECONDS = 60.0
 HOLD_MAX_SECONDS = 300.0
 

@@ -1,8 +1,8 @@
 """One attempt: claim the job, do what it asks for with its webhook, report.
 
 A worker does so with each job that a message hints at (`worker/attempts.py`). All that is known is
-in the record (`tasks.jobs`), so a second message, a repeated one or a lost one does no harm. Where
-the task is called by its name, as Celery's, it makes the attempt itself.
+in the record (`tasks.jobs`), so a second message, a repeated one or a lost one does no harm. The
+body of the Celery task runs where somebody calls it in their own process: no message leads there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import structlog
@@ -20,6 +19,7 @@ from celery.exceptions import Ignore, Retry
 
 from config.celery_app import app
 from config.settings import get_settings
+from config.shared import shared
 from tasks.act import act
 from tasks.attempt import attempt_entry, ended, log_fields, own_refusal
 from tasks.backoff import RetryPolicy
@@ -320,7 +320,7 @@ def recheck(store: JobStore, job: JobRecord) -> None:
         log.warning("a stale attempt may have changed the webhook: its latest job sees", **fields)
 
 
-@lru_cache(maxsize=1)
+@shared
 def get_policy() -> RetryPolicy:
     """The process's retry policy, from the settings."""
     settings = get_settings()

@@ -1,7 +1,8 @@
 """Make sure that a job's webhook exists at CometChat, whatever became of earlier calls.
 
-Nothing here knows of Redis or Celery: it is decided by what the API answers. What is done about
-one that is there already is in `tasks/existing.py`, the triggers are in `tasks/add_triggers.py`.
+It is decided by what the API answers, what the job asks for and what is known of earlier attempts;
+Redis and Celery are not touched. What is done about a webhook that is there already is in
+`tasks/existing.py`, the triggers are in `tasks/add_triggers.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What can go wrong, one class each.
 
 Two families. `ApiFailure` and its subclasses say how a call to CometChat's Management API
-failed; each class is a row of the README's failure table, and what a job does about it follows
-from the class alone. The others are told to the person who enqueued or asked.
+failed: `transient`, `account_wide` and the class say what the job does about it
+(`tasks/backoff.py`). README's table "What happens when" has what people meet of them. The others
+are told to the person who enqueued or asked.
 
 Every message is a sentence for a person and holds no secret.
 """
@@ -21,7 +22,7 @@ class WebhookJobError(Exception):
 
 
 class Interrupted(Exception):
-    """An attempt may not go on: its job waits, or is another attempt's. Not a failure."""
+    """An attempt may not go on: its job waits, was cancelled, or is another's. No failure."""
 
 
 class InvalidInput(WebhookJobError, ValueError):

@@ -48,7 +48,8 @@ line of JSON per attempt, the latest 20), `alerted` (the failure that Sentry was
 `alerting` (until when somebody is telling it the next), `refused_at` (when the API refused it last
 as it would refuse its account), `quiet_until` (when the calls of its lost attempts are over: the
 next job of its webhook waits until then), `closed_before` (seconds for which the account's gate had
-been closed at the first attempt); `priority`, `group`, `on_existing`, `triggers` (JSON),
+been closed at the first attempt), `run_again` ('1': the running attempt's success is not to be the
+last, see `lua/recheck.lua`); `priority`, `group`, `on_existing`, `triggers` (JSON),
 `action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/more.py`;
 `after` and `next` (ids: the jobs of the same webhook around this one) and `chain` (the id of its
 create job), see `lua/chain.lua`. A job whose `after` is unfinished waits in no line, and a
@@ -106,7 +107,7 @@ class JobStore:
 
     Args:
         url: where Redis is.
-        pipe_size: how many messages may exist at most.
+        pipe_size: at how many jobs there may be hints at once.
         result_ttl: seconds that the record of an ended job is kept.
         call_seconds: that a call to the API takes at most.
         patience: seconds during which a step that meets no Redis is tried again.
@@ -311,7 +312,8 @@ class JobStore:
     def claim(self, job_id: str, *, worker: str, token: str) -> JobRecord | None:
         """Take a job that is due, and its account's turn for one call.
 
-        Nothing if it is not due, somebody else has it, or its account's gate lets none through.
+        Nothing if it is not due, somebody else has it, the job before it in its webhook's chain has
+        not ended, or its account's gate lets none through.
         """
         limits = self.gate.limits
         flat = self._step(
@@ -369,7 +371,11 @@ class JobStore:
         outcome_unknown: bool = False,
         told: Told = Told(),  # noqa: B008  it is immutable
     ) -> bool:
-        """End a job, and tell its account's gate; False if stale, and nothing was changed."""
+        """End a job, and tell its account's gate; False if stale, and nothing was changed.
+
+        A success that another attempt has spoilt meanwhile (`recheck`) is not the end: the job is
+        RETRY then, and runs again.
+        """
         texts = {"result": result, "error": error, "entry": entry}
         answer = self._step(
             "finish",

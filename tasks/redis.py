@@ -1,6 +1,7 @@
 """The connection to Redis: commands and steps, run with patience and, if asked, confirmed.
 
-Used by the rooms that keep something in Redis (`tasks/jobs.py`), by nobody else.
+Used where something is kept in Redis (`tasks/jobs.py`, `tasks/gate.py`, `tasks/audit.py`), and to
+try servers out (`worker/servers.py`).
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ def clock() -> float:
 
 
 class Turn:
-    """The client asks it before each call, and tells it after.
+    """The attempt's way through the gate and past the fence.
+
+    `Deadline`, which the client asks before each call, asks it in turn.
 
     Args:
         store: where the job and its account's gate are.

@@ -94,7 +94,8 @@ class Pipe(WatchedLoop):
             # What this worker has no threads for others may have.
             self._send(self.attempts.give_back(), still_mine)
         queued = messages_in_queue()
-        # After an outage this worker's own attempts would look like a dead worker's.
+        # After an outage the leases of this worker's own attempts may have ended: they come first,
+        # or `take_due` would take its jobs for a dead worker's.
         if not (still_mine() and self._leases.are_renewed()):
             return BUSY_SECONDS
         due = store.take_due(queued=queued, batch=IDS)

@@ -110,7 +110,7 @@ def problem_with(message: Any) -> str | None:
             return None if is_fit else "has arguments of wrong types"
         # Others may come after it: a later version's.
         case [[str(job_id), *_], dict(), dict() | None] if task == TASK and job_id != task_id:
-            return "has another id than its job: its lease would not be renewed"
+            return "has another id than its job"
         case [list(), dict(), dict() | None] if task == TASKS:
             pass
         case [list(), dict() as named, dict() | None] if not _BOUND & named.keys():

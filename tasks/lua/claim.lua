@@ -1,6 +1,6 @@
 -- A worker takes a job that is due. Its attempt number fences off every older attempt.
 --: claim(id, worker, token, lease, most, probe, rates...)
--- `token` is of this delivery, `lease` seconds; `most` calls a second that the settings allow (0 for no end), `rates`
+-- `token` is new for each claim, `lease` seconds; `most` calls a second that the settings allow (0 for no end), `rates`
 -- accounts for which they allow others: name, calls; `probe` seconds between probes.
 -- Returns the record, with `turn` (seconds until its call may be made), `closed` (seconds of its life in which
 -- the gate was) and `refused_alone` ('1' if another call of the account has succeeded since this job was

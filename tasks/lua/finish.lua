@@ -3,8 +3,8 @@
 --  what, wait, limit, left, reset, ends, most, share, probe, ago, answered, account)
 -- `ends_as` is SUCCESS or FAILURE; `result`, `error` and `entry`, of its history, are JSON or ''; `lifetime` seconds,
 -- `is_unknown` 1 if its outcome is. From `what` on it is what the gate is told, see `tell_gate`.
--- Returns 1, or 0 for a stale attempt, which changes nothing. Reporting twice is harmless. A job that is to run
--- again, see recheck.lua, waits for that.
+-- Returns 1, or 0 for a stale attempt, which changes nothing. Reporting twice is harmless. After a success for which
+-- `recheck` has set `run_again` the job does not end, but goes back to wait.
 local key = record(id)
 if not is_latest(id, attempt, token) then return 0 end
 local state = redis.call('HGET', key, 'state')

@@ -94,7 +94,7 @@ class QuickConsumer(Consumer):
         self.on_cold_stop()
 
     def create_task_handler(self, *args: Any, **options: Any) -> Any:
-        """Let through to Celery what has a message's form."""
+        """Begin attempts at a message's jobs; Celery has the tasks of the schedule."""
         handle = super().create_task_handler(*args, **options)
 
         def on_task_received(message: Any) -> None:
@@ -112,7 +112,9 @@ class QuickConsumer(Consumer):
         return on_task_received
 
     def _is_fit(self, message: Any) -> bool:
-        """Whether it is a hint, then without all that a hint has not; else it is dropped."""
+        """Whether it has the form of a hint or of a task of the schedule; then it has no more than
+        that. Else it is dropped.
+        """
         try:
             if foreign := foreign_task(message, self.app.tasks):
                 log_foreign(foreign, message)
@@ -133,7 +135,7 @@ class QuickConsumer(Consumer):
     def _is_brokers(self, error: Exception) -> bool:
         return isinstance(error, but_key_error(self.connection_errors + self.channel_errors))
 
-    # What reaches Celery has a hint's form, so what Celery makes of it is no fault of its sender.
+    # What reaches Celery has the right form, so what Celery makes of it is no fault of its sender.
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Celery found no task in it."""
@@ -176,7 +178,7 @@ def received_ids() -> list[str]:
     """
     while True:
         try:
-            # What waits for the pool leaves the first with the broker, and runs all the same.
+            # Celery forgets the reserved ones when the broker's connection ends; they do run.
             requests = (*state.reserved_requests, *state.active_requests)
             return list({request.id for request in requests})
         except RuntimeError:  # the set changed while it was read: read it again

@@ -22,7 +22,7 @@ from worker.celery_internals import transport
 
 
 def use_our_transports() -> None:
-    """Let Redis's URLs lead to the transports above, in this process.
+    """Let Redis's URLs lead to the transports of `transport.py`, in this process.
 
     The documented way to name a transport is this table; a URL must not have a class's path.
     """
