@@ -44,7 +44,6 @@ from config.values import (
     RedisUrl,
     Seconds,
     SentryDsn,
-    SharedKeys,
     WholeSeconds,
     lower,
 )
@@ -154,7 +153,6 @@ class Settings(BaseSettings):
     # Keeping
     result_ttl: WholeSeconds = 604_800
     failed_ttl: WholeSeconds = 15_552_000
-    sealing_keys: SharedKeys = ()
     sealing_public_key: PublicKeys = ()
     sealing_private_keys: PrivateKeys = ()
 

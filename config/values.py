@@ -161,7 +161,7 @@ def _checked_dsn(dsn: SecretStr) -> SecretStr:
 
 
 def _split_keys(value: object) -> object:
-    """`SEALING_KEYS=new,old`: the first seals, all of them open."""
+    """`new,old`: the first seals, all of them open."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
@@ -214,6 +214,5 @@ SentryDsn = Annotated[OurSecret, AfterValidator(_checked_dsn)] | None
 BrokerUrl = Annotated[OurSecret, AfterValidator(_checked_broker_url)] | None
 BackendUrl = Annotated[OurSecret, AfterValidator(_checked_backend_url)] | None
 _Keys = Annotated[tuple[OurSecret, ...], NoDecode, BeforeValidator(_split_keys)]
-SharedKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="shared"))]
 PublicKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="public"))]
 PrivateKeys = Annotated[_Keys, AfterValidator(partial(check_sealing_keys, kind="private"))]

@@ -97,7 +97,7 @@ class DurabilityUnavailable(WebhookJobError):
 
 
 class SealingUnavailable(WebhookJobError):
-    """A password cannot be sealed or opened: SEALING_KEYS is missing or lacks the key."""
+    """A password cannot be sealed or opened: a sealing key is missing."""
 
 
 class SealedPasswordChanged(SealingUnavailable):
@@ -241,4 +241,4 @@ class WorkerCrashed(ApiFailure):
 
 
 class PasswordUnreadable(ApiFailure):
-    """The job's sealed password does not open with any of this worker's SEALING_KEYS."""
+    """The job's sealed password does not open with any of the worker's SEALING_PRIVATE_KEYS."""

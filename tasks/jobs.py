@@ -36,24 +36,23 @@ Keys, all under `webhooks:`
 
 An unfinished job is in exactly one of waiting, published and running.
 
-Fields of a record: `v` (1 to 3, the version of this layout; a later one is left to its workers),
-`state` (Celery's words), `account`, `app_id`, `webhook` (JSON as on the wire, no password),
-`mark` (tells whether another password is the same), `password` (sealed; in records of earlier
-versions alone), `webhook_version` ('2' or '' for legacy), `attempt` (number of the latest
-claim), `attempts` (used up), `holds` (waits in a row for the account), `unknown` ('1': an earlier
-call may have had its effect), `cancelled` ('1': asked for during a call), `worker` (the process,
-see `tasks/identity.py`) and `token` (both of the latest claim), `created_at`, `due_at`,
-`first_attempt_at`, `started_at`, `ended_at` (unix seconds), `result`, `error` (JSON), `history` (a
-line of JSON per attempt, the latest 20), `alerted` (the failure that Sentry was told last),
-`alerting` (until when somebody is telling it the next), `refused_at` (when the API refused it last
-as it would refuse its account), `quiet_until` (when the calls of its lost attempts are over: the
-next job of its webhook waits until then), `closed_before` (seconds for which the account's gate had
-been closed at the first attempt), `run_again` ('1': the running attempt's success is not to be the
-last, see `lua/recheck.lua`); `priority`, `group`, `on_existing`, `triggers` (JSON),
-`action` and `expires_at` (unix seconds) where they were asked for, see `More` in `tasks/more.py`;
-`after` and `next` (ids: the jobs of the same webhook around this one) and `chain` (the id of its
-create job), see `lua/chain.lua`. A job whose `after` is unfinished waits in no line, and a
-dispatcher looks at it once a minute until that one's end wakes it.
+Fields of a record: `v` (1, the version of this layout; a later one is left to its workers), `state`
+(Celery's words), `account`, `app_id`, `webhook` (JSON as on the wire, no password), `mark` (tells
+whether another password is the same), `webhook_version` ('2' or '' for legacy), `attempt` (number
+of the latest claim), `attempts` (used up), `holds` (waits in a row for the account), `unknown`
+('1': an earlier call may have had its effect), `cancelled` ('1': asked for during a call), `worker`
+(the process, see `tasks/identity.py`) and `token` (both of the latest claim), `created_at`,
+`due_at`, `first_attempt_at`, `started_at`, `ended_at` (unix seconds), `result`, `error` (JSON),
+`history` (a line of JSON per attempt, the latest 20), `alerted` (the failure that Sentry was told
+last), `alerting` (until when somebody is telling it the next), `refused_at` (when the API refused
+it last as it would refuse its account), `quiet_until` (when the calls of its lost attempts are
+over: the next job of its webhook waits until then), `closed_before` (seconds for which the
+account's gate had been closed at the first attempt), `run_again` ('1': the running attempt's
+success is not to be the last, see `lua/recheck.lua`); `priority`, `group`, `on_existing`,
+`triggers` (JSON), `action` and `expires_at` (unix seconds) where they were asked for, see `More` in
+`tasks/more.py`; `after` and `next` (ids: the jobs of the same webhook around this one) and `chain`
+(the id of its create job), see `lua/chain.lua`. A job whose `after` is unfinished waits in no line,
+and a dispatcher looks at it once a minute until that one's end wakes it.
 """
 
 from __future__ import annotations

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Self, get_args
 
-#: The latest layout of records that this version knows; `lua/records.lua` has it, too. Jobs have
-#: the least that will do: 3 those with a password, which an older worker would not find, 2 those
-#: that ask for what one would not do, all others 1.
-VERSION: Final = 3
+#: The layout of records; `lua/records.lua` has it, too. A record of a later one is left alone.
+VERSION: Final = 1
 
 #: Unix seconds from which on no calendar goes; `lua/records.lua` has it, too.
 LATEST: Final = 253_402_300_800.0
@@ -60,8 +58,6 @@ class More:
             fields["expires_at"] = f"{self.expires_at:.3f}"
         if self.action != "create":
             fields["action"] = self.action
-        if {"on_existing", "triggers", "expires_at", "action"} & set(fields):
-            fields["v"] = "2"
         return fields
 
     @classmethod

@@ -70,7 +70,7 @@ class JobRecord:
     webhook_version: int | None
     created_at: float
     #: Of the password, if it has one; see `tasks/sealing.py`. Told by `claim` and `with_passwords`
-    #: alone, but for records of earlier versions.
+    #: alone.
     sealed_password: str | None = None
     mark: str | None = None
     more: More = More()
@@ -111,7 +111,7 @@ class JobRecord:
     @property
     def has_password(self) -> bool:
         """Whether the webhook was asked for with a password."""
-        return self.mark is not None or self.sealed_password is not None
+        return self.mark is not None
 
     @property
     def age(self) -> float:
@@ -204,11 +204,11 @@ class NewJob:
         """What the step `add` takes for one job."""
         more = self.more.fields()
         if self.expires_in is not None:
-            more |= {"expires_in": f"{self.expires_in:.3f}", "v": "2"}
+            more |= {"expires_in": f"{self.expires_in:.3f}"}
         if self.chain is not None:
-            more |= {"chain": self.chain, "v": "2"}
+            more |= {"chain": self.chain}
         if self.marks:
-            more |= {"mark": self.marks[0], "v": str(VERSION)}
+            more |= {"mark": self.marks[0]}
         return (
             self.id,
             self.not_before,

@@ -1,9 +1,8 @@
 """Passwords at rest: sealed before they go to Redis, opened in the worker for the call alone.
 
-A sealed password is `<way><key id>.<base64>`; `way` is x for a box to the private half of a pair
-(NaCl's crypto_box) and s for a shared key (secretbox). It is bound to what it was given for (see
-`binding`): beside any other webhook, URL or job it does not open, so that whoever can write to
-Redis cannot have a password sent to an address of their own.
+A sealed password is `<key id>.<base64>`: a box to the private half of a pair (NaCl's crypto_box).
+It is bound to what it was given for (see `binding`): beside any other webhook, URL or job it does
+not open, so that whoever can write to Redis cannot have a password sent to an address of their own.
 
 A *mark* tells whether two passwords of one webhook are the same without opening either: a keyed
 hash. Who reads Redis alone can try no guesses against it, as the key is in the settings; a
@@ -25,7 +24,6 @@ from typing import Any, Final
 
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
-from nacl.secret import SecretBox
 from pydantic import SecretBytes, SecretStr
 
 from config.sealing_keys import SealingKey, read_sealing_key
@@ -45,8 +43,6 @@ _BOUND: Final = 32  # bytes of a binding, before the password in what is sealed
 _PUBLIC: Final = 32  # bytes of the sender's half, before a box
 #: Made once: `json.dumps` makes one for each text that is not as by default.
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-#: How a password begins that an earlier version sealed, with Fernet and bound to nothing.
-_FERNET: Final = "gAAAA"
 
 
 def binding(
@@ -93,47 +89,26 @@ class _Pair:
         return self._box_from(sealed[:_PUBLIC]).decrypt(sealed[_PUBLIC:])
 
 
-class _Shared:
-    """One key for both."""
-
-    def __init__(self, key: SealingKey) -> None:
-        self.id, self._box = key.id, SecretBox(key.key.get_secret_value())
-
-    def seal(self, plain: bytes) -> bytes:
-        return bytes(self._box.encrypt(plain))
-
-    def open(self, sealed: bytes) -> bytes:
-        return self._box.decrypt(sealed)
-
-
 class Sealer:
     """Seals with the newest key, and opens with whichever is there.
 
     Args:
-        shared: SEALING_KEYS, the newest first.
-        public: SEALING_PUBLIC_KEY, likewise; it seals if it is there.
-        private: SEALING_PRIVATE_KEYS, likewise.
+        public: SEALING_PUBLIC_KEY, the newest first; it seals if it is there.
+        private: SEALING_PRIVATE_KEYS, likewise; they open, and seal where no public one is there.
     """
 
     def __init__(
-        self,
-        shared: Sequence[SecretStr] = (),
-        *,
-        public: Sequence[SecretStr] = (),
-        private: Sequence[SecretStr] = (),
+        self, *, public: Sequence[SecretStr] = (), private: Sequence[SecretStr] = ()
     ) -> None:
-        publics = [read_sealing_key(text, "public") for text in public]
-        privates = [read_sealing_key(text, "private") for text in private]
-        both = [read_sealing_key(text, "shared") for text in shared]
+        keys = [read_sealing_key(text, "public") for text in public]
+        keys += [read_sealing_key(text, "private") for text in private]
         # Of a pair that is there twice the private half, which can do both, is the one that stays.
-        self._pairs = {key.id: _Pair(key) for key in [*publics, *privates]}
-        self._shared = {key.id: _Shared(key) for key in both}
-        self._comparing = {key.id: key.comparing for key in [*publics, *privates, *both]}
-        self._texts = tuple(shared)
+        self._pairs = {key.id: _Pair(key) for key in keys}
+        self._comparing = {key.id: key.comparing for key in keys}
 
     def is_newest(self, sealed: str) -> bool:
         """Whether the key that seals now has sealed it."""
-        return bool(self._comparing) and sealed.partition(".")[0][1:] == self.ids[0]
+        return bool(self._comparing) and sealed.partition(".")[0] == self.ids[0]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -143,33 +118,29 @@ class Sealer:
     def require(self) -> None:
         """Raise `SealingUnavailable` if there is no key."""
         if not self._comparing:
-            raise _no_key()
+            raise SealingUnavailable(
+                "A webhook with a password needs SEALING_PUBLIC_KEY where it is enqueued, and "
+                "SEALING_PRIVATE_KEYS in the worker: `python -m worker keys new` prints both."
+            )
 
     def seal(self, password: SecretStr, bound_to: SecretBytes) -> str:
         """Encrypt and sign a password. Raises `SealingUnavailable` when there is no key."""
+        self.require()
+        key = self._pairs[self.ids[0]]
         plain = bound_to.get_secret_value() + password.get_secret_value().encode()
-        for way, keys in (("x", self._pairs), ("s", self._shared)):
-            for key in keys.values():
-                sealed = base64.urlsafe_b64encode(key.seal(plain)).decode()
-                return f"{way}{key.id}.{sealed}"
-        raise _no_key()
+        return f"{key.id}.{base64.urlsafe_b64encode(key.seal(plain)).decode()}"
 
     def open(self, sealed: str, bound_to: SecretBytes) -> SecretStr:
         """Decrypt a sealed password. Raises `SealingUnavailable` that says why it does not open."""
         self.require()
-        if sealed.startswith(_FERNET):
-            return self._open_unbound(sealed)
-        name, _, text = sealed.partition(".")
-        way, key_id = name[:1], name[1:]
-        keys: Mapping[str, _Pair | _Shared] = self._pairs if way == "x" else self._shared
-        if key_id not in keys:
-            where = "SEALING_PRIVATE_KEYS" if way == "x" else "SEALING_KEYS"
+        key_id, _, text = sealed.partition(".")
+        if key_id not in self._pairs:
             raise SealingUnavailable(
-                f"A password was sealed with key {key_id[:8]!r}, which is none of {where}: "
-                "put that key back."
+                f"A password was sealed with key {key_id[:8]!r}, which is none of "
+                "SEALING_PRIVATE_KEYS: put that key back."
             )
         try:
-            plain = keys[key_id].open(base64.b64decode(text, altchars=b"-_", validate=True))
+            plain = self._pairs[key_id].open(base64.b64decode(text, altchars=b"-_", validate=True))
             if hmac.compare_digest(plain[:_BOUND], bound_to.get_secret_value()):
                 return known_secrets.opened(Secret(plain[_BOUND:].decode()))
             problem = "was sealed for another webhook, job or address"
@@ -192,19 +163,6 @@ class Sealer:
             f"{key_id}.{_mark(told, comparing)}" for key_id, comparing in self._comparing.items()
         )
 
-    def _open_unbound(self, sealed: str) -> SecretStr:
-        # Which takes its time to load, and opens what earlier versions left alone.
-        from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-
-        try:  # without any key, MultiFernet raises a ValueError
-            keys = MultiFernet([Fernet(text.get_secret_value()) for text in self._texts])
-            return known_secrets.opened(Secret(keys.decrypt(sealed).decode()))
-        except (InvalidToken, ValueError):
-            pass
-        raise SealingUnavailable(
-            "A sealed password opens with none of SEALING_KEYS: put back the key that sealed it."
-        )
-
 
 def same_password(mark: str, marks: Sequence[str]) -> bool | None:
     """Whether a record's mark is among those of a password; None if its key is none of theirs."""
@@ -221,19 +179,8 @@ def _mark(told: bytes, comparing: SecretBytes) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _no_key() -> SealingUnavailable:
-    return SealingUnavailable(
-        "A webhook with a password needs SEALING_PUBLIC_KEY, or SEALING_KEYS that producers and "
-        "workers share: `python -m worker keys new` prints them."
-    )
-
-
 @shared
 def get_sealer() -> Sealer:
     """The process's sealer, from the settings."""
     settings = get_settings()
-    return Sealer(
-        settings.sealing_keys,
-        public=settings.sealing_public_key,
-        private=settings.sealing_private_keys,
-    )
+    return Sealer(public=settings.sealing_public_key, private=settings.sealing_private_keys)

@@ -25,7 +25,7 @@ LIBRARY: Final = ("records", "order", "chain", "moves", "gate", "breaker")
 #: Of all keys.
 PREFIX: Final = "webhooks:"
 #: Of the library's name: the version of the records' layout is in it.
-NAME: Final = "webhooks_3"
+NAME: Final = "webhooks_1"
 _ANY: Final = "webhooks_*"
 
 _HEAD: Final = re.compile(r"^--: (\w+)\(([^)]*?)(\.\.\.)?\) ?([\w-]*)$", re.MULTILINE)

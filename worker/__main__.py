@@ -13,7 +13,7 @@ from config.accounts import DEFAULT
 from config.celery_class import refuse_other_sources
 from config.redis_tls import SCHEME as TLS
 from config.scrub import LONG
-from config.sealing_keys import new_pair, new_shared_key
+from config.sealing_keys import new_pair
 from config.secret_settings import WHITE_SPACE, too_short, trimmed_variables
 from config.settings import Durability, Settings, SettingsError, get_settings
 from config.terminal import escape_what_cannot_be_shown
@@ -67,16 +67,12 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--shared", is_flag=True, help="One key for producers and workers: SEALING_KEYS.")
-def new(*, shared: bool) -> None:
+def new() -> None:
     """Print new keys, as lines of a .env file; to rotate, put each before the one that is there.
 
     Producers have SEALING_PUBLIC_KEY, which seals, workers SEALING_PRIVATE_KEYS, which opens; keep
     either to itself.
     """
-    if shared:
-        click.echo(f"SEALING_KEYS={new_shared_key().get_secret_value()}")
-        return
     public, private = new_pair()
     click.echo(f"SEALING_PUBLIC_KEY={public.get_secret_value()}")
     click.echo(f"SEALING_PRIVATE_KEYS={private.get_secret_value()}")
@@ -118,7 +114,7 @@ def _sealing_finding(settings: Settings) -> Finding:
     if not ids:
         return Finding("warning", about, "none: webhooks with basic auth are refused")
     words = f"{ids[0]} seals" + (f"; besides {', '.join(ids[1:])}" if ids[1:] else "")
-    if not (settings.sealing_keys or settings.sealing_private_keys):
+    if not settings.sealing_private_keys:
         return Finding("warning", about, f"{words}; none opens, as a worker must")
     return Finding("ok", about, words)
 

@@ -60,7 +60,7 @@ def up() -> None:
             console.print(f"{name:8} {address}")
         variables = (
             *("REDIS_URL", *(name for name in TLS_FILES if os.environ.get(name))),
-            *("SEALING_KEYS", "COMETCHAT_BASE_URL", "COMETCHAT_KEY", "COMETCHAT_SECRET"),
+            *("SEALING_PUBLIC_KEY", "COMETCHAT_BASE_URL", "COMETCHAT_KEY", "COMETCHAT_SECRET"),
         )
         exports = " ".join(f"{name}={os.environ[name]}" for name in variables)
         console.print("\nTry in another terminal:\n", style="bold")

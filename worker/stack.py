@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cryptography.fernet import Fernet
+from config.sealing_keys import new_pair
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -218,6 +218,7 @@ class Stack:
         self.folder = Path(tempfile.mkdtemp(prefix="webhooks-"))
         self.parts: list[Part] = []
         self.redis: RedisServer | None = None
+        public, private = new_pair()
         self.env = {
             **os.environ,
             "PYTHONUNBUFFERED": "1",
@@ -227,7 +228,8 @@ class Stack:
             "CELERY_RESULT_BACKEND": "",
             "COMETCHAT_KEY": "sandbox-key",
             "COMETCHAT_SECRET": SANDBOX_SECRET,
-            "SEALING_KEYS": Fernet.generate_key().decode(),
+            "SEALING_PUBLIC_KEY": public.get_secret_value(),
+            "SEALING_PRIVATE_KEYS": private.get_secret_value(),
             "LOG_FORMAT": "json",
             **settings,
         }

@@ -15,8 +15,8 @@ from tasks.options import json_option
 def reseal(*, as_json: bool) -> int:
     """Seal each password that is kept with the newest key; then the old one can go.
 
-    It needs the keys of workers: SEALING_PRIVATE_KEYS=new,old (or SEALING_KEYS=new,old). Workers
-    may be at work meanwhile. Exits with 1 if a password could not be sealed anew.
+    It needs the keys of workers: SEALING_PRIVATE_KEYS=new,old. Workers may be at work
+    meanwhile. Exits with 1 if a password could not be sealed anew.
     """
     from tasks.audited import audited
     from tasks.display import progress

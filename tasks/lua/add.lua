@@ -29,11 +29,11 @@ end
 -- Nor is it the same if it would be done later, or perhaps never.
 local function asks_the_same(id, webhook, version, more, due)
   local names = {'action', 'webhook', 'triggers', 'webhook_version', 'mark', 'cancelled',
-                 'expires_at', 'state', 'due_at', 'password'}
+                 'expires_at', 'state', 'due_at'}
   local was = redis.pcall('HMGET', record(id), unpack(names)) -- it may be no hash
   return is_unfinished(id) and was[1] == more.action and was[2] == webhook
     and was[3] == (more.triggers or false) and was[4] == version
-    and was[5] == (more.mark or false) and not was[10] and was[6] ~= '1'
+    and was[5] == (more.mark or false) and was[6] ~= '1'
     and not was[7] and (was[8] ~= 'PENDING' or (tonumber(was[9]) or 0) <= math.max(now, due))
     and not is_damaged(id)
 end
@@ -66,7 +66,7 @@ for i = 1, #jobs, FIELDS do
       more.expires_at, more.expires_in, due = stamp(ends), nil, math.min(due, ends)
       redis.call('ZADD', EXPIRING, more.expires_at, id)
     end
-    redis.call('HSET', key, 'v', '1', 'state', 'PENDING', 'account', account,
+    redis.call('HSET', key, 'v', VERSION, 'state', 'PENDING', 'account', account,
       'app_id', app, 'webhook', webhook, 'webhook_version', version,
       'created_at', stamp(now), 'due_at', stamp(due), 'attempt', '0', 'attempts', '0')
     if sealed ~= '' then redis.call('SET', sealed_key(id), sealed) end

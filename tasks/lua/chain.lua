@@ -94,7 +94,6 @@ local function append(id, first, action)
   if before == id or not is_hash(before) then before = nil end
   set_or_drop(id, 'after', before)
   redis.call('HDEL', record(id), 'next')
-  if points_to(id, 'v', '1') then redis.call('HSET', record(id), 'v', CHAINED) end
   if before then redis.call('HSET', record(before), 'next', id) end
   redis.call('HSET', chain, 'latest', id)
   if action == 'create' then

@@ -4,9 +4,7 @@ local RUNNING, FAILED = PREFIX .. 'running', PREFIX .. 'failed'
 local INDEX, UNTOLD = PREFIX .. 'index', PREFIX .. 'untold'
 local EXPIRING = PREFIX .. 'expiring'
 -- Of the records' layout. One of a later version is left to the workers that know it.
-local VERSION = 3
--- That of what an older worker would not let wait for its turn.
-local CHAINED = 2
+local VERSION = 1
 local HISTORY_LIMIT = 20
 -- Unix seconds from which on no calendar goes.
 local LATEST = 253402300800

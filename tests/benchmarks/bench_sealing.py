@@ -53,7 +53,6 @@ def main() -> bool:
     keys = {
         "SEALING_PUBLIC_KEY": public.get_secret_value(),
         "SEALING_PRIVATE_KEYS": private.get_secret_value(),
-        "SEALING_KEYS": "",
     }
     enqueues: dict[str, list[float]] = {kind: [] for kind in KINDS}
     attempts: dict[str, list[float]] = {kind: [] for kind in KINDS}

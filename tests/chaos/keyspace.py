@@ -179,9 +179,7 @@ def _wrong(held: Mapping[str, Any], keyspace: Keyspace, result_ttl: int) -> list
         "in no place": bool(PLACES[state]) and not places,
         "in a wrong place": bool(places - PLACES[state]),
         "not in the index": "index" not in held,
-        "without a layout": held.get("v") not in {"1", "2", "3"},
-        "in an order that older workers do not keep": "after" in held and held.get("v") == "1",
-        "a password that older workers do not find": "mark" in held and held.get("v") != "3",
+        "without a layout": held.get("v") != "1",
         "its password is lost or kept": ("sealed" in held)
         != ("mark" in held and state not in {"SUCCESS", "REVOKED"}),
         "a lease without an owner": state == "STARTED"

@@ -101,7 +101,7 @@ class Reference(Predicted):
         held.update(account=new.account, app_id=new.app_id, webhook=json.dumps(new.webhook))
         held["webhook_version"] = str(new.webhook_version or "")
         if new.marks:
-            held.update(v="3", mark=new.marks[0], sealed=new.sealed_password)
+            held.update(mark=new.marks[0], sealed=new.sealed_password)
         return place
 
     def claim(self, job: str, worker: str, token: str) -> str | None:

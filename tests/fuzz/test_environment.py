@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from cryptography.fernet import Fernet
 
 from config.celery_app import configuration
 from config.redis_tls import DEFAULT_TLS
@@ -38,10 +37,9 @@ GOOD: Final[dict[str, tuple[str, ...]]] = {
         "accounts.json",
     ),
     "SEALING_PUBLIC_KEY": (new_pair()[0].get_secret_value(),),
-    "SEALING_PRIVATE_KEYS": (new_pair()[1].get_secret_value(),),
+    "SEALING_PRIVATE_KEYS": (", ".join(new_pair()[1].get_secret_value() for _ in "ab"),),
     "COMETCHAT_SECRET_FILE": ("secret",),
     "REDIS_URL_FILE": ("secret", "/proc/self/mem", "/dev/zero", "/etc"),
-    "SEALING_KEYS": (f"{Fernet.generate_key().decode()}, {Fernet.generate_key().decode()}",),
     "WEBHOOK_URL_ALLOW": ("example.com, shop.example.org",),
     "COMETCHAT_RATE_LIMIT": ("500/m", "20/s", "0", "1.5/h"),
     "ENQUEUE_DURABILITY": ("fsync", "replicas"),

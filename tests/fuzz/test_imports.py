@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from cryptography.fernet import Fernet
 
 from tasks.__main__ import main
 from tasks.errors import InvalidInput
@@ -18,6 +17,7 @@ from tasks.importing import Format, Import
 from tests.conftest import use_environment
 from tests.fuzz.harness import SEED, run, share
 from tests.fuzz.mutation import mutations
+from tests.sealed import new_keys
 
 #: Characters of what is told of one line.
 LONGEST: Final = 10_000
@@ -95,8 +95,7 @@ def check(case: tuple[Format, bytes]) -> None:
 
 
 def test_any_file_is_read_or_told_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEALING_KEYS", Fernet.generate_key().decode())
-    use_environment({})
+    use_environment(new_keys())
     run("imports", cases(share(0.16)), check)
 
 
@@ -106,7 +105,7 @@ def test_the_command_ends_with_a_sentence(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    use_environment({"SEALING_KEYS": Fernet.generate_key().decode()})
+    use_environment(new_keys())
     monkeypatch.setattr("config.logging.configure_logging", lambda _settings: None)
 
     def ask(case: tuple[Format, bytes]) -> None:

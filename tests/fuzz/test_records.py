@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import pytest
 import redis
-from cryptography.fernet import Fernet
 from rich.console import Console
 from structlog.testing import capture_logs
 
@@ -33,6 +32,7 @@ from tasks.wire import path_of
 from tests.conftest import FAST, use_environment
 from tests.fuzz.harness import SEED, run, share, watched
 from tests.fuzz.mutation import mutations
+from tests.sealed import new_keys
 from worker import celery_internals  # as in a worker: Celery's copies of tracebacks are lean
 from worker.sentry import report_failed_job
 
@@ -60,7 +60,7 @@ ERROR: Final = {"class": "ApiUnavailable", "code": "ERR_X", "status": 503, "mess
 ENTRY: Final = {"attempt": 1, "at": 1700000001.5, "worker": "w@h", "outcome": "lost", "ms": 12}
 WHOLE: Final[dict[str, str]] = {
     **NEW,
-    "v": "2",
+    "v": "1",
     "state": "RETRY",
     "holds": "1",
     "unknown": "1",
@@ -76,17 +76,16 @@ WHOLE: Final[dict[str, str]] = {
     "triggers": '["message_sent"]',
     "expires_at": "4000000000",
 }
-KEY: Final = Fernet.generate_key()
 AUTH: Final = {"webhook": json.dumps({**WIRE, "useBasicAuth": True, "username": "chat"})}
 GOOD: Final[list[dict[str, str]]] = [
     NEW,
     WHOLE,
     {**WHOLE, "state": "FAILURE", "ended_at": "1700000002", "result": json.dumps(WIRE)},
-    {**NEW, "v": "2", "action": "update", "webhook": '{"id": "orders", "name": "New"}'},
-    {**NEW, "v": "2", "action": "delete", "webhook": '{"id": "orders"}'},
+    {**NEW, "action": "update", "webhook": '{"id": "orders", "name": "New"}'},
+    {**NEW, "action": "delete", "webhook": '{"id": "orders"}'},
     {**WHOLE, "action": "set_triggers", "webhook": '{"id": "orders"}'},
-    {**NEW, **AUTH, "mark": "s1234abcd.0123456789abcdef"},
-    {**WHOLE, **AUTH, "password": Fernet(KEY).encrypt(b"hunter2hunter2").decode()},
+    {**NEW, **AUTH, "mark": "1234abcd.0123456789abcdef"},
+    {**WHOLE, **AUTH, "mark": "1234abcd.0123456789abcdef", "password": "1234abcd.c2VhbGVk"},
 ]  # fmt: skip
 PATH: Final = re.compile(
     r"/apps/[A-Za-z0-9_-]{1,100}/webhooks"
@@ -232,7 +231,7 @@ def test_any_record_in_redis_is_in_nobodys_way(
         {
             **FAST,
             "COMETCHAT_BASE_URL": f"http://{host}",
-            "SEALING_KEYS": KEY.decode(),
+            **new_keys(),
             "COMETCHAT_KEY": "k",
             "COMETCHAT_SECRET": "s",
         }

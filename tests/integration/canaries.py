@@ -16,7 +16,6 @@ from typing import Any
 
 import redis
 import requests
-from cryptography.fernet import Fernet
 
 from config.sealing_keys import new_pair
 from tests.conftest import SentrySink
@@ -41,7 +40,6 @@ class Canaries:
             "old secret": secrets.token_hex(12),
             "basic-auth password": secrets.token_hex(12),
             "private sealing key": private.get_secret_value(),
-            "shared sealing key": Fernet.generate_key().decode(),
             "Flower's login": secrets.token_hex(12),
             "Flower's cookie secret": secrets.token_hex(12),
         }

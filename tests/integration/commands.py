@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from cryptography.fernet import Fernet
 
 from config.settings import get_settings
 from tasks.__main__ import main
 from tasks.jobs import JobStore
 from tasks.record import JobRecord, job_id
 from tasks.sealing import get_sealer
+from tests.sealed import new_keys
 
 REPOSITORY = Path(__file__).parents[2]
 PASSWORD = "Hunter2Hunter2"
@@ -53,7 +53,8 @@ def run_fixture(
     redis_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Run]:
     """Runs a command within this process; whatever it does, it shows no password."""
-    monkeypatch.setenv("SEALING_KEYS", Fernet.generate_key().decode())
+    for name, key in new_keys().items():
+        monkeypatch.setenv(name, key)
     monkeypatch.setattr("config.logging.configure_logging", lambda _settings: None)
 
     def run_command(*args: str | Path, stdin: bytes = b"") -> Said:
@@ -74,7 +75,7 @@ def run_fixture(
 
 @pytest.fixture(name="environment")
 def environment_fixture(redis_server: str) -> dict[str, str]:
-    keys = {"REDIS_URL": redis_server, "SEALING_KEYS": Fernet.generate_key().decode()}
+    keys = {"REDIS_URL": redis_server, **new_keys()}
     return {**os.environ, **keys, "COLUMNS": "80"}
 
 

@@ -68,7 +68,6 @@ def house() -> Iterator[House]:
         "SANDBOX_SECRET": canaries["secret"],
         "SEALING_PUBLIC_KEY": canaries.public_key,
         "SEALING_PRIVATE_KEYS": canaries["private sealing key"],
-        "SEALING_KEYS": canaries["shared sealing key"],
         "FLOWER_BASIC_AUTH": ":".join(("alice", canaries["Flower's login"])),
         "FLOWER_COOKIE_SECRET": canaries["Flower's cookie secret"],
         "SENTRY_DSN": sentry.dsn,

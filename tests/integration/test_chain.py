@@ -50,7 +50,8 @@ class TestOrder:
         self, store: JobStore, client: redis.Redis
     ) -> None:
         first, second = add(store, creation()), add(store, change())
-        client.hset(f"webhooks:job:{first.id}", "state", "SUCCESS")  # as an older worker ends it
+        # As if its end had woken nobody.
+        client.hset(f"webhooks:job:{first.id}", "state", "SUCCESS")
         client.zrem("webhooks:published", first.id)
         assert (store.take_due(queued=0).next_due or 0) <= 60
         keyspace.forward(client, 61)

@@ -23,7 +23,7 @@ from tests.integration.commands import (
     run_fixture,
     succeed,
 )
-from tests.sealed import opened
+from tests.sealed import KEYS, opened
 
 run = run_fixture
 
@@ -142,7 +142,8 @@ def test_a_password_that_cannot_be_taken_is_refused(
 def test_a_password_without_sealing_keys_is_refused(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SEALING_KEYS", "")
+    for name in KEYS:
+        monkeypatch.setenv(name, "")
     said = run(*WITH_USER, "--password-stdin", stdin=PASSWORD.encode())
     assert (said.code, said.out) == (2, "")
     assert "needs SEALING_PUBLIC_KEY" in said.err

@@ -29,6 +29,7 @@ from tests.integration.commands import (
     real,
     run_fixture,
 )
+from tests.sealed import KEYS
 
 run, environment = run_fixture, environment_fixture
 
@@ -130,7 +131,8 @@ def test_a_conflict_is_told_by_its_line(run: Run, tmp_path: Path) -> None:
 def test_passwords_without_sealing_keys_keep_all_lines_out(
     run: Run, store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SEALING_KEYS", "")
+    for name in KEYS:
+        monkeypatch.setenv(name, "")
     secret = {"username": "shop", "password": PASSWORD}
     file = write(tmp_path / "f.jsonl", line(0), line(1, **secret))
 

@@ -63,10 +63,10 @@ class TestTheRecord:
         assert again.record.more.expires_at == store.get(first.id).more.expires_at
         assert enqueue_webhook("shop", orders()).id == first.id
 
-    def test_it_is_left_to_workers_that_know_of_it(self, store: JobStore) -> None:
+    def test_it_is_kept_as_an_instant(self, store: JobStore) -> None:
         job = enqueue_webhook("shop", orders(), expires_in=600)
         [fields] = store._pipelined("HGETALL", [f"job:{job.id}"])
-        assert fields["v"] == "2"
+        assert float(fields["expires_at"]) == pytest.approx(job.record.created_at + 600, abs=1)
         assert "expires_in" not in fields
 
     def test_one_that_is_over_is_published_once_whatever_it_waits_for(

@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 
 from config.settings import get_settings
 from docs.examples import after_commit, outbox
@@ -26,7 +25,7 @@ from tasks.jobs import JobStore
 from tasks.sealing import get_sealer
 from tests.chaos.outbox import PASSWORD, URL, Jobs, webhook
 from tests.conftest import use_environment
-from tests.sealed import opened
+from tests.sealed import KEYS, new_keys, opened
 
 
 @pytest.fixture(name="db")
@@ -38,7 +37,8 @@ def db_fixture(tmp_path: Path, redis_server: str) -> Iterator[sqlite3.Connection
 
 @pytest.fixture(name="keys", autouse=True)
 def keys_fixture(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SEALING_KEYS", Fernet.generate_key().decode())
+    for name, key in new_keys().items():
+        monkeypatch.setenv(name, key)
     for cached in (get_settings, get_sealer):
         cached.cache_clear()
     yield
@@ -112,7 +112,8 @@ def test_without_sealing_keys_no_row_is_marked(
 ) -> None:
     outbox.sign_up(db, "secret", webhook(0))
     outbox.sign_up(db, "plain", webhook(1))
-    monkeypatch.setenv("SEALING_KEYS", "")
+    for name in KEYS:
+        monkeypatch.setenv(name, "")
     use_environment({"REDIS_URL": redis_server})
     with pytest.raises(SealingUnavailable):
         move(db)

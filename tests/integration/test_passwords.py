@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import redis
-from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from config.sealing_keys import new_pair, new_shared_key
+from config.sealing_keys import new_pair
 from tasks import (
     Job,
     JobConflict,
@@ -36,7 +35,7 @@ from worker.stack import Stack
 
 PASSWORD = "hunter2hunter2"
 run = run_fixture
-KEYS = {"shared": "SEALING_KEYS", "public": "SEALING_PUBLIC_KEY", "private": "SEALING_PRIVATE_KEYS"}
+KEYS = {"public": "SEALING_PUBLIC_KEY", "private": "SEALING_PRIVATE_KEYS"}
 OLD, NEW = new_pair(), new_pair()
 
 Keys = Callable[..., None]
@@ -224,28 +223,6 @@ class TestCompared:
         assert other.id != job.id
         assert (opened(job.id), opened(other.id)) == (PASSWORD, "another")
 
-    def test_with_that_of_an_earlier_version(
-        self, keys: Keys, store: JobStore, client: redis.Redis
-    ) -> None:
-        shared = new_shared_key()
-        keys(shared=[shared])
-        job = earlier(client, shared)
-        assert enqueue_webhook("shop", orders()).id == job.id
-        with pytest.raises(JobConflict, match="another password"):
-            enqueue_webhook("shop", orders("another"))
-        assert opened(job.id) == PASSWORD
-
-
-def earlier(client: redis.Redis, key: SecretStr) -> Job:
-    """A job whose password an earlier version sealed, and kept in the record."""
-    job = enqueue_webhook("shop", orders())
-    record = f"webhooks:job:{job.id}"
-    token = Fernet(key.get_secret_value()).encrypt(PASSWORD.encode())
-    client.delete(f"webhooks:sealed:{job.id}")
-    client.hdel(record, "mark")
-    client.hset(record, mapping={"password": token.decode(), "v": "1"})
-    return job
-
 
 class TestReseal:
     def test_what_waits_and_what_failed_is_sealed_by_the_new_key(
@@ -280,19 +257,6 @@ class TestReseal:
         assert f"webhook 'orders' of app 'shop' (job {job.id}): A password was sealed" in said.err
         assert sealed(client, job) == before
 
-    def test_of_an_earlier_version(self, keys: Keys, store: JobStore, client: redis.Redis) -> None:
-        shared = new_shared_key()
-        keys(shared=[shared], private=[NEW[1]])
-        job = earlier(client, shared)
-        record = claim(store, job)
-        old = store.get(job.id)
-        assert not store.reseal(old, "x", "m"), "its worker knows it in the record"
-        store.hand_back("w", [record.id])
-        assert store.reseal(store.get(job.id), "x", "m")
-        fields = client.hgetall(f"webhooks:job:{job.id}")
-        assert (fields["v"], fields["mark"], "password" in fields) == ("3", "m", False)
-        assert sealed(client, job) == "x"
-
     def test_another_that_came_meanwhile_stays(
         self, keys: Keys, store: JobStore, client: redis.Redis
     ) -> None:
@@ -304,7 +268,9 @@ class TestReseal:
 
 
 def test_a_job_whose_key_is_gone_fails_and_runs_when_the_key_is_back() -> None:
-    with Stack(**FAST, SEALING_KEYS="", SEALING_PRIVATE_KEYS=NEW[1].get_secret_value()) as stack:
+    with Stack(
+        **FAST, SEALING_PUBLIC_KEY="", SEALING_PRIVATE_KEYS=NEW[1].get_secret_value()
+    ) as stack:
         stack.start_redis()
         stack.start_sandbox()
         use_environment({**stack.env, "SEALING_PUBLIC_KEY": OLD[0].get_secret_value()})

@@ -51,7 +51,7 @@ def keys_in(value: Any) -> set[str]:
 
 def secrets_in(text: str, stack: Stack) -> list[str]:
     """The secrets that a text repeats, in clear or in base64."""
-    names = ("COMETCHAT_KEY", "COMETCHAT_SECRET", "SEALING_KEYS")
+    names = ("COMETCHAT_KEY", "COMETCHAT_SECRET", "SEALING_PRIVATE_KEYS")
     secrets = [PASSWORD, *(stack.env[name] for name in names)]
     secrets.append(base64.b64encode(f"chat:{PASSWORD}".encode()).decode())
     return [secret for secret in secrets if secret in text]

@@ -28,6 +28,7 @@ from tests.chaos.outbox import (
 )
 from tests.conftest import eventually
 from tests.integration.test_outbox import count, db_fixture, keys_fixture, move
+from tests.sealed import KEYS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -85,7 +86,7 @@ def move_and_die_before_deleting(path: str, life: str, begin: Begin) -> None:
 
 def ends(work: Callable[[str, str, Begin], None], path: Path, url: str) -> None:
     """A child that dies of what it does."""
-    env = {"REDIS_URL": url, "SEALING_KEYS": os.environ["SEALING_KEYS"]}
+    env = {"REDIS_URL": url, **{name: os.environ[name] for name in KEYS}}
     with child(work, str(path), "life", env) as (process, _):
         process.join(30)
         assert process.exitcode == -signal.SIGKILL

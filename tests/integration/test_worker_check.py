@@ -113,11 +113,15 @@ def test_white_space_that_is_left_out_is_warned_of(stack: Stack, sandbox: Sandbo
 
 
 def test_each_setting_that_is_none_is_a_finding(stack: Stack) -> None:
-    code, shown = check(stack, REDIS_URL="foo", ENQUEUE_DURABILITY="disk", SEALING_KEYS="short")
+    code, shown = check(
+        stack, REDIS_URL="foo", ENQUEUE_DURABILITY="disk", SEALING_PUBLIC_KEY="short"
+    )
     assert code == 1
     lines = shown.splitlines()
     assert len(lines) == 3
-    for line, name in zip(lines, ("REDIS_URL", "ENQUEUE_DURABILITY", "SEALING_KEYS"), strict=True):
+    for line, name in zip(
+        lines, ("REDIS_URL", "ENQUEUE_DURABILITY", "SEALING_PUBLIC_KEY"), strict=True
+    ):
         assert line.startswith(f"error   settings: {name}: ")
 
 

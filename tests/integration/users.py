@@ -12,6 +12,7 @@ import redis
 
 from tasks.store import get_store
 from tests.conftest import environment_kept, use_environment
+from tests.sealed import KEYS
 from worker.acl import acl_file, fresh_passwords
 from worker.stack import HOST, RedisServer, Stack
 
@@ -56,7 +57,7 @@ class Guarded:
 @pytest.fixture(name="server", scope="module")
 def server_fixture() -> Iterator[Guarded]:
     with environment_kept(), Stack() as stack:
-        os.environ["SEALING_KEYS"] = stack.env["SEALING_KEYS"]
+        os.environ.update({name: stack.env[name] for name in KEYS})
         guarded = Guarded(stack.folder, "--appendfsync", "always")
         yield guarded
         guarded.server.end()

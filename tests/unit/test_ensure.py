@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
+from config.sealing_keys import new_pair
 from tasks.ensure import ensure
 from tasks.errors import (
     AccountRejected,
@@ -55,7 +55,7 @@ JOB = JobRecord(
 )
 UNKNOWN = replace(JOB, outcome_unknown=True, attempt=2, attempts=2)
 
-KEY = SecretStr(Fernet.generate_key().decode())
+KEY = new_pair()[1]
 PASSWORD = SecretStr("hunter2hunter2")
 
 
@@ -99,7 +99,7 @@ def refused(status: int, code: str | None) -> AccountRejected:
 def surroundings() -> Iterator[None]:
     """The defaults, whatever the environment says."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("tasks.passwords.get_sealer", lambda: Sealer([KEY]))
+        monkeypatch.setattr("tasks.passwords.get_sealer", lambda: Sealer(private=[KEY]))
         yield
 
 
@@ -214,9 +214,10 @@ class TestPassword:
     def test_that_does_not_open_ends_the_job_before_any_call(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        foreign = SecretStr(Fernet.generate_key().decode())
-        for keys, told in [((), "needs SEALING_PUBLIC"), ((foreign,), "none of SEALING_KEYS")]:
-            monkeypatch.setattr("tasks.passwords.get_sealer", lambda keys=keys: Sealer(keys))
+        foreign = new_pair()[1]
+        for keys, told in [((), "needs SEALING_PUBLIC"), ((foreign,), "none of SEALING_PRIVATE")]:
+            sealer = Sealer(private=keys)
+            monkeypatch.setattr("tasks.passwords.get_sealer", lambda sealer=sealer: sealer)
             api = ScriptedApi()
             with pytest.raises(PasswordUnreadable, match=told) as caught:
                 ensure(api, self.JOB)
@@ -227,6 +228,6 @@ class TestPassword:
     def test_that_does_not_open_is_no_reason_to_say_that_nothing_was_created(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tasks.passwords.get_sealer", lambda: Sealer(()))
+        monkeypatch.setattr("tasks.passwords.get_sealer", lambda: Sealer())
         unknown = replace(self.JOB, outcome_unknown=True)
         assert ensure(ScriptedApi(get=AS_ASKED), unknown)["outcome"] == "existed"

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from config.sealing_keys import new_pair
 from tasks.ensure import ensure
 from tasks.errors import (
     ApiFailure,
@@ -241,8 +241,8 @@ def test_what_an_update_sends(
 
 
 def test_a_password_is_sent_and_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    key, password = SecretStr(Fernet.generate_key().decode()), SecretStr("hunter2hunter2")
-    monkeypatch.setattr("tasks.passwords.get_sealer", lambda: Sealer([key]))
+    key, password = new_pair()[1], SecretStr("hunter2hunter2")
+    monkeypatch.setattr("tasks.passwords.get_sealer", lambda: Sealer(private=[key]))
     more = More(on_existing="update")
     wire = {**ASKED, "useBasicAuth": True, "username": "chat"}
     sealed = with_password(replace(JOB, webhook=wire), password, key)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from config.sealing_keys import new_pair, new_shared_key
+from config.sealing_keys import new_pair
 from config.secret_settings import (
     MAX_FILE,
     MAX_SHOWN,
@@ -28,7 +28,6 @@ from tests.unit.test_settings import DEFAULTS, assert_untold, environment, plain
 CANARY = "canary-in-the-file"
 PUBLIC, PRIVATE = (half.get_secret_value() for half in new_pair())
 KEYS = {
-    "sealing_keys": new_shared_key().get_secret_value(),
     "sealing_public_key": PUBLIC,
     "sealing_private_keys": PRIVATE,
 }
@@ -69,7 +68,7 @@ def test_these_settings_are_secrets() -> None:
     assert {name.upper() for name in SECRETS} >= {
         *("REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"),
         *("COMETCHAT_KEY", "COMETCHAT_SECRET", "COMETCHAT_OLD_KEY", "COMETCHAT_OLD_SECRET"),
-        *("SEALING_KEYS", "SENTRY_DSN"),
+        *("SEALING_PUBLIC_KEY", "SEALING_PRIVATE_KEYS", "SENTRY_DSN"),
     }
 
 
@@ -159,7 +158,9 @@ def test_a_file_that_cannot_be_read_is_named_not_shown(environment: Set, kind: s
 
 
 def test_it_is_told_together_with_all_else_that_is_wrong(environment: Set) -> None:
-    environment(COMETCHAT_KEY_FILE="/nowhere", SEALING_KEYS_FILE=file(CANARY), PIPE_SIZE="0")
+    environment(
+        COMETCHAT_KEY_FILE="/nowhere", SEALING_PRIVATE_KEYS_FILE=file(CANARY), PIPE_SIZE="0"
+    )
     error = refusal()
     assert len(error.problems) == 3
     shown = "".join(traceback.format_exception(error))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
+from config.sealing_keys import new_pair
 from config.settings import Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,6 @@ DEFAULTS: dict[str, Any] = {
     "APP_NOT_FOUND_SECONDS": 600,
     "RESULT_TTL": 7 * 24 * 3600,
     "FAILED_TTL": 180 * 24 * 3600,
-    "SEALING_KEYS": (),
     "SEALING_PUBLIC_KEY": (),
     "SEALING_PRIVATE_KEYS": (),
     "PIPE_SIZE": 256,
@@ -153,6 +152,10 @@ class TestBrokerAndBackend:
         assert settings.result_backend == "redis://results:6379/0"
 
 
+def new_key() -> str:
+    return new_pair()[1].get_secret_value()
+
+
 class TestWrongValues:
     def test_are_all_told_at_once(self, environment: Set) -> None:
         wrong = {
@@ -163,7 +166,7 @@ class TestWrongValues:
             "RESULT_TTL": "-42",
             "LOG_LEVEL": "verbose",
             "ENQUEUE_DURABILITY": "disk",
-            "SEALING_KEYS": "not-a-key",
+            "SEALING_PUBLIC_KEY": "not-a-key",
         }
         environment(**wrong, COMETCHAT_KEY="fine")
         error = refusal()
@@ -208,26 +211,25 @@ class TestWrongValues:
 
     @pytest.mark.parametrize("place", [0, 1])
     def test_broken_sealing_keys_are_never_shown(self, environment: Set, place: int) -> None:
-        good = Fernet.generate_key().decode()
-        broken = Fernet.generate_key().decode()[:-3]
+        good, broken = new_key(), new_key()[:-3]
         keys = [good]
         keys.insert(place, broken)
-        environment(SEALING_KEYS=",".join(keys))
+        environment(SEALING_PRIVATE_KEYS=",".join(keys))
         error = refusal()
-        assert f"key {place + 1} is not 32 bytes" in str(error)
+        assert f"key {place + 1} is cut, or has been changed" in str(error)
         assert_untold(good, error)
         assert_untold(broken, error)
 
 
 class TestSealingKeys:
     def test_are_separated_by_commas_and_keep_their_order(self, environment: Set) -> None:
-        new, old = Fernet.generate_key().decode(), Fernet.generate_key().decode()
-        environment(SEALING_KEYS=f" {new} ,{old},")
-        assert plain(load_settings().sealing_keys) == (new, old)
+        new, old = new_key(), new_key()
+        environment(SEALING_PRIVATE_KEYS=f" {new} ,{old},")
+        assert plain(load_settings().sealing_private_keys) == (new, old)
 
     def test_are_in_no_repr(self, environment: Set) -> None:
-        key = Fernet.generate_key().decode()
-        environment(SEALING_KEYS=key, COMETCHAT_KEY="hunter2", REDIS_URL="redis://:hunter2@redis")
+        key, url = new_key(), "redis://:hunter2@redis"
+        environment(SEALING_PRIVATE_KEYS=key, COMETCHAT_KEY="hunter2", REDIS_URL=url)
         shown = repr(load_settings()) + str(load_settings())
         assert key not in shown
         assert "hunter2" not in shown
@@ -288,8 +290,8 @@ class TestRequire:
     def test_names_each_that_is_missing(self, environment: Set) -> None:
         environment(COMETCHAT_KEY="hunter2")
         with pytest.raises(SettingsError) as caught:
-            load_settings().require("cometchat_key", "cometchat_secret", "sealing_keys")
-        assert names_in(caught.value) == {"COMETCHAT_SECRET", "SEALING_KEYS"}
+            load_settings().require("cometchat_key", "cometchat_secret", "sentry_dsn")
+        assert names_in(caught.value) == {"COMETCHAT_SECRET", "SENTRY_DSN"}
         assert "hunter2" not in str(caught.value)
 
     def test_says_nothing_when_all_are_there(self, environment: Set) -> None:

@@ -53,7 +53,7 @@ class _StoresTogether:
     def _set_all(self, pairs: Sequence[tuple[Any, Any]]) -> None:
         pipe = self.client.pipeline(transaction=False)
         for key, value in pairs:
-            pipe.setex(key, self.expires, value)
+            pipe.set(key, value, ex=self.expires)
             pipe.publish(key, value)
         pipe.execute()
 
