@@ -13,9 +13,8 @@ Fields, each there only while it says something; instants are unix seconds of Re
     top, learnt_at, retry_after calls a second that went through when the last 429 came; when; the
                                 seconds that it told to wait, if it did
     wait_until                  the API told to wait until then
-    met_at                      when a limit was met, until a call that was made later goes through
-    limited_at, short           when the last 429 came that told a wait; how many in a row told one
-                                that was too short
+    limited_at, short           when the last 429 came that told a wait, until a call that was made
+                                later goes through; how many in a row told one that was too short
     second, count, last, peak   calls that went through in this second, in the one before; the most
                                 of late
     ok_at                       when the last call succeeded

@@ -48,9 +48,12 @@ end
 
 -- A success opens the gate, of whichever app it is: what was refused beside it is that job's own trouble.
 local function hear_ok(gate, at, since, app)
-  if is_careful(gate) and since > gate.met_at then -- the others need not be careful any more
-    put(gate, 'met_at', nil)
-    if gate.turn then put(gate, 'turn', math.min(gate.turn, at)) end
+  if gate.limited_at and since > gate.limited_at then
+    put(gate, 'limited_at', nil)
+    if is_careful(gate) then -- the others need not be so any more
+      put(gate, 'short', nil)
+      if gate.turn then put(gate, 'turn', math.min(gate.turn, at)) end
+    end
   end
   put(gate, 'ok_at', at)
   -- It was under way when the limit was met, and went through, too.
@@ -111,11 +114,11 @@ local function went_through(gate, at, rate)
 end
 
 -- The seconds to wait after a 429 that tells them. A call that was made after an earlier 429 has waited as long as
--- that one told. If none has succeeded since, that was too short, and the next wait is longer.
+-- that one told. If none that did has succeeded, that was too short, and the next wait is longer.
 local function wait_told(gate, at, since, wait)
-  local was = gate.limited_at or math.huge
-  if since > was then put(gate, 'short', (gate.ok_at or 0) < was and (gate.short or 0) + 1 or nil) end
-  if since > was or not gate.limited_at then put(gate, 'limited_at', at) end
+  local was = gate.limited_at
+  if was and since > was then put(gate, 'short', (gate.short or 0) + 1) end
+  if not was or since > was then put(gate, 'limited_at', at) end
   return math.max(wait, math.min(wait * SHORT ^ (gate.short or 0), SHORT_MOST))
 end
 
@@ -128,9 +131,8 @@ local function hear_limited(gate, at, since, wait, most, is_announced)
   end
   -- Whose limit is told needs no other to be learnt: the window was used up, that is all.
   if is_announced and tells_when then return end
-  -- Those that were under way when the first one came say nothing new.
-  if since > (gate.learnt_at or 0) then put(gate, 'met_at', at) end
   if gate.learnt_at and at < gate.learnt_at + 1 then
+    -- Those that were under way when the first one came say nothing new.
     if since > gate.learnt_at then
       -- A limit is mostly met at the end of its second: that is over soon, if not at the latest then.
       local soon = at < gate.learnt_at + SOON and at + SOON or gate.learnt_at + 1

@@ -7,7 +7,7 @@ local AHEAD_SECONDS, TURN_SECONDS = 0.18, 0.5
 -- Where there is no limit, bulk jobs fill the pipe with what is done in so many seconds, or these few: with
 -- less some workers run dry while others have jobs, and with more an interactive one waits longer.
 local FREE_AHEAD_SECONDS, BULK_LEAST = 0.4, 32
--- Seconds between two calls while none that was made after a limit was met has gone through: the next may meet it again.
+-- Seconds between two calls while what a 429 told to wait was too short: the next may meet the limit again.
 local CAREFUL_SECONDS = 0.2
 -- What was not used in so many seconds may be made up for.
 local BURST_SECONDS = 0.02
@@ -26,7 +26,7 @@ local WAIT_MOST = 600
 -- Redis's clock may be set back: an instant that is further ahead than it can be is moved to the latest
 -- that it can be.
 local AHEAD_MOST = {wait_until = WAIT_MOST, probe_at = 2 * PROBE_MOST, second = 0, ok_at = 0,
-  learnt_at = 0, limited_at = 0, met_at = 0, counted_at = 0, rejected_at = 0, broken_at = 0, ramp_at = 0, down_at = 0, open_at = 0,
+  learnt_at = 0, limited_at = 0, counted_at = 0, rejected_at = 0, broken_at = 0, ramp_at = 0, down_at = 0, open_at = 0,
   paused_at = 0, alarmed_at = 0, hinted_at = 0}
 
 local function gate_key(account) return PREFIX .. 'gate:' .. account end
@@ -145,8 +145,8 @@ local function turn_of(gate, at, rate)
   return turn > at + math.max(LEAST_AHEAD, TURNS_AHEAD / rate) and at or turn
 end
 
--- Whether no call that was made after a limit was met has gone through.
-local function is_careful(gate) return gate.met_at ~= nil end
+-- Whether what a 429 told to wait was too short, and nothing went through since.
+local function is_careful(gate) return gate.short ~= nil end
 
 -- May a call be made? The seconds until its turn, which is taken with this; or nothing, the reason
 -- and the seconds until it may be asked again. What an attempt has begun it may go on with: a

@@ -307,18 +307,27 @@ class TestAway:
 
 
 class TestLimited:
-    """A 429 that told no time; the next turns have come."""
+    """Two 429s, as what the first one told to wait was too short; the next turns have come."""
 
     @pytest.fixture
     def jobs(self, store: JobStore, client: redis.Redis) -> list[str]:
-        jobs = [add(store, f"{n}") for n in range(7)]
+        jobs = [add(store, f"{n}") for n in range(8)]
         store.finish(claim(store, jobs[0]), "SUCCESS", told=OK)
-        back(store, claim(store, jobs[1]), Told("limited"), account_wide=True)
-        self.let_turns_come(store, client)
-        return jobs[2:]
+        for job in jobs[1:3]:
+            back(store, claim(store, job), Told("limited", wait=1), account_wide=True)
+            self.let_turns_come(store, client)
+        return jobs[3:]
 
     def let_turns_come(self, store: JobStore, client: redis.Redis) -> None:
-        client.hset(f"webhooks:gate:{ACCOUNT}", "turn", store.clock() - 1)
+        gate = f"webhooks:gate:{ACCOUNT}"
+        client.hset(gate, mapping={"turn": store.clock() - 1, "wait_until": 0})
+
+    def test_after_one_alone_all_go_on(self, store: JobStore, client: redis.Redis) -> None:
+        jobs = [add(store, f"{n}") for n in range(4)]
+        store.finish(claim(store, jobs[0]), "SUCCESS", told=OK)
+        back(store, claim(store, jobs[1]), Told("limited", wait=1), account_wide=True)
+        self.let_turns_come(store, client)
+        assert claim(store, jobs[2]) and claim(store, jobs[3])
 
     def test_one_call_tries_it_until_one_goes_through(
         self, store: JobStore, client: redis.Redis, jobs: list[str]
@@ -360,6 +369,7 @@ class TestLimited:
         for job in jobs[1:6]:
             store.claim(job, worker="w", token="t")  # out of the pipe
         store.gate.resume(ACCOUNT)
-        back(store, record, Told("limited"), account_wide=True)
+        back(store, record, Told("limited", wait=1), account_wide=True)
+        client.hset(f"webhooks:gate:{ACCOUNT}", "short", 1)
         self.let_turns_come(store, client)
         assert len(store.take_due(queued=0).hints) == 1
