@@ -3,7 +3,8 @@
 It needs no leader and no beat, as each step is atomic: any number of dispatchers work side by
 side, and one is enough. What each of its loops depends on may fail without the others: leases on
 the records alone, the pipe on the broker too, telling on the result backend and Sentry. It also
-gives back what runs when the worker has been told to stop and the time for it is over.
+gives back what runs when the worker has been told to stop and the time for it is over, and ends a
+worker in which a loop stands still.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tasks.pipe import IDS, messages_in_queue, publish
 from tasks.store import get_store
 from worker.attempts import Attempts
 from worker.celery_internals import received_ids
-from worker.watched import LEAST_SECONDS, StillMine, WatchedLoop
+from worker.watched import LEAST_SECONDS, WatchedLoop
 
 log = structlog.get_logger("dispatcher")
 
@@ -40,8 +41,6 @@ BUSY_SECONDS = LEAST_SECONDS
 IDLE_SECONDS = 1.0
 #: Outcomes left untold are looked for this often.
 TELL_SECONDS = 5.0
-#: One round of telling takes so long at most.
-TELL_MOST_SECONDS = 60.0
 #: The loops are looked after this often.
 CHECK_SECONDS = 0.25
 #: A tick that is under way when the worker stops is waited for as long.
@@ -54,8 +53,7 @@ class Leases(WatchedLoop):
     """Prolongs the leases of what this worker runs."""
 
     def __init__(self, worker: str) -> None:
-        # Another thread must have renewed them before they end.
-        super().__init__("leases", hang_seconds=LEASE_SECONDS / 3)
+        super().__init__("leases")
         self._worker = worker
         self._renewed_at = 0.0
         #: Of the attempts under way, those that take their time: (id, attempt).
@@ -65,14 +63,13 @@ class Leases(WatchedLoop):
         """Whether none of this worker's leases can have ended."""
         return time.monotonic() - self._renewed_at < LEASE_SECONDS / 2
 
-    def tick(self, store: JobStore, still_mine: StillMine) -> float:
+    def tick(self, store: JobStore) -> float:
         """Renew, and note which successes were told."""
         now = time.monotonic()
         if now - self._renewed_at >= RENEW_SECONDS:
             self.slow = frozenset(store.renew(self._worker, received_ids()))
             self._renewed_at = now
-        if still_mine():
-            note_successes(store)
+        note_successes(store)
         return RENEW_SECONDS / 3
 
 
@@ -84,59 +81,48 @@ class Pipe(WatchedLoop):
         self._leases = leases
         #: What this worker does with hints, once it runs.
         self.attempts: Attempts | None = None
-        #: Taken, and not yet sent; still there if the thread that had them died or hangs.
-        self._unsent: Sequence[str] = ()
 
-    def tick(self, store: JobStore, still_mine: StillMine) -> float:
+    def tick(self, store: JobStore) -> float:
         """Publish what is due."""
-        self._send(self._unsent, still_mine)
         if self.attempts is not None:
             # What this worker has no threads for others may have.
-            self._send(self.attempts.give_back(), still_mine)
+            publish(self.attempts.give_back())
         queued = messages_in_queue()
         # After an outage the leases of this worker's own attempts may have ended: they come first,
         # or `take_due` would take its jobs for a dead worker's.
-        if not (still_mine() and self._leases.are_renewed()):
+        if not self._leases.are_renewed():
             return BUSY_SECONDS
         due = store.take_due(queued=queued, batch=IDS)
-        # Even if it took so long that another has taken over: that one has not got these.
-        self._send(due.hints, still_mine)
+        publish(due.hints)
         if due.hints or due.next_due == 0.0:
             return BUSY_SECONDS
         return min(IDLE_SECONDS, due.next_due or IDLE_SECONDS)
-
-    def _send(self, hints: Sequence[str], still_mine: StillMine) -> None:
-        self._unsent = hints
-        publish(hints)
-        if still_mine():
-            self._unsent = ()
 
 
 class Telling(WatchedLoop):
     """Tells what nobody has told: what became of dead workers' jobs, and who takes long."""
 
     def __init__(self, leases: Leases) -> None:
-        # A result backend takes its time to find out that it is away, and nobody waits for it.
-        super().__init__("telling", hang_seconds=TELL_MOST_SECONDS)
+        super().__init__("telling")
         self._leases = leases
         self._slow: frozenset[tuple[str, str]] = frozenset()
         self._tell_at = 0.0
 
-    def tick(self, store: JobStore, still_mine: StillMine) -> float:
+    def tick(self, store: JobStore) -> float:
         """Most attempts are over before anybody could look: only slow ones are told as STARTED."""
         slow, known = self._leases.slow, self._slow
         self._slow = slow
         for job_id, _ in slow - known:
-            if still_mine():
+            if self.step():
                 tell_slow(store, job_id)
-        if time.monotonic() >= self._tell_at and still_mine():
+        if time.monotonic() >= self._tell_at and self.step():
             tell_alarms(store, store.accounts)
             untold = store.take_untold()
             # If there may be more, they are not to wait.
             pause = TELL_SECONDS if len(untold) < STEP_LIMIT else 0.0
             self._tell_at = time.monotonic() + pause
             for job_id in untold:
-                if still_mine():
+                if self.step():
                     tell_now(store, job_id)
         return IDLE_SECONDS
 
@@ -203,19 +189,15 @@ class Dispatcher(bootsteps.StartStopStep):
 
     def _supervise(self) -> None:
         while not self._ended.wait(CHECK_SECONDS):
-            try:
-                self._look_after_all()
-            except Exception as error:  # noqa: BLE001  such as no room for one more thread
-                log.warning("dispatcher not replaced", problem=f"{type(error).__name__}: {error}")
-
-    def _look_after_all(self) -> None:
-        if self._deadline is not None:
-            for loop in self._asking:
-                loop.stop()
-            if time.monotonic() >= self._deadline:
-                self._exit_now()
-        for loop in self._loops:
-            loop.check(CHECK_SECONDS)
+            if self._deadline is not None:
+                for loop in self._asking:
+                    loop.stop()
+                if time.monotonic() >= self._deadline:
+                    self._exit_now(0)
+            for loop in self._loops:
+                if problem := loop.problem(CHECK_SECONDS):
+                    log.critical("worker ends, start it anew", loop=loop.name, problem=problem)
+                    self._exit_now(1)
 
     def _hand_back(self, ids: Sequence[str]) -> None:
         store = get_store.__wrapped__()
@@ -228,11 +210,11 @@ class Dispatcher(bootsteps.StartStopStep):
             if back:
                 log.info("handed back", jobs=back)
 
-    def _exit_now(self) -> None:
+    def _exit_now(self, code: int) -> None:
         """Leave although attempts run: threads cannot be ended, the process can."""
         self._ended.set()
         # Whatever hangs below.
-        threading.Timer(HAND_BACK_SECONDS, _end_process).start()
+        threading.Timer(HAND_BACK_SECONDS, os._exit, (code,)).start()
         received = received_ids()
         # What was handed back others may call for at once.
         leaving.set()
@@ -243,8 +225,4 @@ class Dispatcher(bootsteps.StartStopStep):
             tell_now(get_store(), job_id)
         signals.worker_shutdown.send(sender=None)
         logging.shutdown()
-        _end_process()
-
-
-def _end_process() -> None:
-    os._exit(0)
+        os._exit(code)

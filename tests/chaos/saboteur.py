@@ -1,7 +1,7 @@
 """Loaded by a worker (`-I tests.chaos.saboteur`): its dispatcher dies or hangs, on SIGUSR2.
 
 SABOTAGE says how and in which step: "hang:take_due", or "die:renew,publish" for the one at the
-first signal and the other at the next. SIGURG lets all that hang wake up.
+first signal and the other at the next. STILL_SECONDS are those after which a loop stands still.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from itertools import cycle
 from typing import Any
 
 import worker.dispatcher
+import worker.watched
 from tasks.jobs import JobStore
 
 HOW, _, STEPS = os.environ.get("SABOTAGE", "hang:take_due").partition(":")
+worker.watched.STILL_SECONDS = float(os.environ.get("STILL_SECONDS", "30"))  # type: ignore[misc]
 THREADS = {"leases", "pipe", "telling", "dispatcher"}
 
 
@@ -25,7 +27,6 @@ class Saboteur:
 
     def __init__(self) -> None:
         self.armed: list[str] = []
-        self.woken = threading.Event()
         self.steps = cycle(STEPS.split(","))
         for step in set(STEPS.split(",")):
             owner: Any = worker.dispatcher if hasattr(worker.dispatcher, step) else JobStore
@@ -41,15 +42,10 @@ class Saboteur:
         print(f"sabotage: {HOW} in {step}", flush=True)
         if HOW == "die":
             raise SystemExit
-        self.woken.wait()
-        print(f"sabotage: {step} woke up", flush=True)
+        threading.Event().wait()
 
     def arm(self, *_: Any) -> None:
         self.armed.append(next(self.steps))
-
-    def wake(self, *_: Any) -> None:
-        self.woken.set()
-        self.woken = threading.Event()
 
 
 def _standing_before(step: Any, act: Any) -> Any:
@@ -62,4 +58,3 @@ def _standing_before(step: Any, act: Any) -> Any:
 
 saboteur = Saboteur()
 signal.signal(signal.SIGUSR2, saboteur.arm)
-signal.signal(signal.SIGURG, saboteur.wake)

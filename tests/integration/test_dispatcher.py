@@ -1,4 +1,4 @@
-"""A worker whose dispatcher hangs stops in time; one that was frozen as a whole just goes on."""
+"""A worker whose dispatcher hangs ends in time; one that was frozen as a whole just goes on."""
 
 from __future__ import annotations
 
@@ -65,4 +65,24 @@ def test_the_only_worker_frozen_for_longer_than_a_lease_keeps_what_it_runs(own: 
     sandbox.release()
     assert job.wait(10).state == "SUCCESS"
     assert job.attempts == 1
-    assert "dispatcher replaced" not in worker.output()
+    assert "worker ends" not in worker.output()
+
+
+@pytest.mark.parametrize("how", ["die:take_due", "hang:renew"])
+def test_one_whose_dispatcher_does_not_go_on_ends_and_another_runs_its_jobs(
+    own: Stack, how: str
+) -> None:
+    sandbox = SandboxControl(own.env["COMETCHAT_BASE_URL"])
+    loading = ("-I", "tests.chaos.saboteur")
+    worker = own.start_worker("worker", *loading, SABOTAGE=how, STILL_SECONDS="4")
+    worker.wait_for_line(" ready.")
+    sandbox.faults({"kind": "hold", "when": "after", "times": 1, "operation": "create"})
+    job = enqueue_webhook("shop", ORDERS)
+    sandbox.wait_for_held()
+    worker.signal(signal.SIGUSR2)
+    assert worker.process.wait(20) == 1
+    assert '"event": "worker ends, start it anew"' in worker.output()
+    own.start_worker("anew")
+    assert job.wait(10).state == "SUCCESS"
+    [kept] = sandbox.webhooks()
+    assert kept["created_by_calls"] == 1
