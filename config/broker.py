@@ -1,7 +1,4 @@
-"""Where hints go: the queue, and how everybody connects to its broker.
-
-Producers read this and nothing of Celery's: a host's own Celery must not notice them.
-"""
+"""Where hints go: the queue, and how workers, beat and people connect to its broker."""
 
 from __future__ import annotations
 

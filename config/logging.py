@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from config.scrub import Scrubber
+from config.scrub import Scrubber, without_arguments
 from config.secret_settings import WHITE_SPACE, secrets_of, trimmed_variables
 from config.secrets import known_secrets
 from config.settings import Settings
@@ -39,15 +39,6 @@ _SHARED: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-
-
-#: How Redis says that it does not know a command; HELLO comes with the password.
-_ARGUMENTS = re.compile(r",? with args beginning with:.*")
-
-
-def without_arguments(text: str) -> str:
-    """What a Redis server said, without the command's arguments that it repeats."""
-    return _ARGUMENTS.sub("", text)
 
 
 def _all_without_arguments(

@@ -43,6 +43,15 @@ MAX_VALUES: Final = 50_000  # Sentry's largest events have some thousands
 MAX_CHARACTERS: Final = 2**20  # Sentry takes no larger events
 
 
+#: How Redis says that it does not know a command; HELLO comes with the password.
+_ARGUMENTS: Final = re.compile(r",? with args beginning with:.*")
+
+
+def without_arguments(text: str) -> str:
+    """What a Redis server said, without the command's arguments that it repeats."""
+    return _ARGUMENTS.sub("", text)
+
+
 class Unsearchable(Exception):
     """Something is too deep, too large or of a kind that cannot be looked into."""
 

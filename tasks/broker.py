@@ -1,12 +1,10 @@
-"""Connections to the broker, without Celery: a producer lives in somebody else's process.
+"""Connections to the broker, for hints and a look at the queue: Celery's own are for one thread.
 
-kombu's own classes stay as they are; what is bounded are subclasses of ours, which nobody else
-gets. The pool is the process's own, too.
+kombu's own classes stay as they are; what is bounded are subclasses of ours.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -102,16 +100,7 @@ class Pool:
             self._free.put(one)
 
 
-def get_pool() -> Pool:
-    """The process's pool; a process that was forked off has one of its own."""
-    return _pool(os.getpid())
-
-
 @shared
-def _pool(_: int) -> Pool:
+def get_pool() -> Pool:
+    """The process's pool, from the settings."""
     return Pool(get_settings())
-
-
-def forget_pool() -> None:
-    """Let the next one be made from the settings as they are then."""
-    _pool.cache_clear()

@@ -12,6 +12,8 @@ Keys, all under `webhooks:`
                         in SUCCESS or REVOKED, else deleted with the record. A key of its own, which
                         producers may write and not read
     waiting     zset    id -> due time: new jobs, and retries until their backoff is over
+    wake        list    one entry, if a job is due of which no dispatcher has heard; all wait for
+                        it
     published   zset    id -> hint expiry: a message with this id is in the pipe, or about to be
     running     zset    id -> lease end: a worker has claimed it
     failed      zset    id -> time of the failure
@@ -24,7 +26,8 @@ Keys, all under `webhooks:`
     round:<name> string ends by itself: a round of this name began less than its time ago
     ready:<account>:<priority>         zset  id -> its number: in which order those go that are due
     ready:<account>:<priority>:numbers hash  what the numbers are made from; gone with the last one
-    order       hash    until when those that became due have been put in order; a bulk job's turn
+    order       hash    until when those that became due have been put in order; a bulk job's turn;
+                        when a job of an account that is not served was tried
     gate:<account> hash what the jobs of an account share, see `tasks/gate.py`; kept for ever
     chain:<id>  hash    the jobs of the webhook whose create job has this id, if there were others:
                         `latest`, the last of them; `create`, the last that creates; `deleted`, the
@@ -93,7 +96,7 @@ OVERDUE_SECONDS: Final = 5.0
 STEP_LIMIT: Final = 250
 
 #: What `add` says of each job.
-PUBLISHED, WAITING, EXISTS, DAMAGED = "published", "waiting", "exists", "damaged"
+WAITING, EXISTS, DAMAGED = "waiting", "exists", "damaged"
 
 
 def slices(items: Sequence[T], size: int = STEP_LIMIT) -> Iterator[Sequence[T]]:
@@ -162,17 +165,14 @@ class JobStore:
     ) -> tuple[list[Added], bool]:
         """Write the records of new jobs; those that exist stay as they are.
 
-        Each comes back with its record and place: PUBLISHED (send its message), WAITING, EXISTS
-        or DAMAGED (it exists, and is left as it is). And whether all of them are as durable as
-        asked; they are recorded either way. Its id may be another than was proposed: that of a
-        job that asks for the same, or of a creation after a delete.
+        Each comes back with its record and place: WAITING, EXISTS or DAMAGED (it exists, and is
+        left as it is). A dispatcher is woken for those that are due. And whether all of them are
+        as durable as asked; they are recorded either way. Its id may be another than was
+        proposed: that of a job that asks for the same, or of a creation after a delete.
         """
-        limits = self.gate.limits
-        most = json.dumps({account: limits.most(account) for account in {j.account for j in jobs}})
         writes = int(durability != "memory")
-        options = {"size": self._pipe_size, "hint": HINT_SECONDS, "writes": writes, "most": most}
         fields = [[field for job in some for field in job.fields()] for some in slices(jobs)]
-        calls = [{**options, "jobs": flat} for flat in fields]
+        calls = [{"writes": writes, "jobs": flat} for flat in fields]
         told, confirmed = self._connection.steps_confirmed("add", calls, durability)
         added: list[Added] = []
         for some, (now, *flat) in zip(slices(jobs), told, strict=True):
@@ -440,6 +440,10 @@ class JobStore:
         )
         none_waits = float(next_due) < 0
         return Due(ids, None if none_waits else float(next_due))
+
+    def wait_for_due(self, seconds: float) -> bool:
+        """Wait until a job is due of which no dispatcher has heard; False if none is so soon."""
+        return self._run(self._redis.brpop, PREFIX + "wake", seconds) is not None
 
     def take_untold(self) -> list[str]:
         """Of which jobs the result backend is overdue to be told, `STEP_LIMIT` at most.

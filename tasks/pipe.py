@@ -1,8 +1,8 @@
 """The pipe: Celery messages that hint at jobs, up to `IDS` each. Losing one costs a few seconds, no
 job.
 
-They are written in the form that Celery documents, not by Celery: what a host has told its own
-Celery (signals, the task that runs just now, options of all messages) is not about them.
+They are written in the form that Celery documents, not by Celery, for which each is a task with
+signals, options and an event.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from math import inf
 from typing import Any
 
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
@@ -18,7 +17,6 @@ from kombu.utils.debug import Logwrapped
 from redis.exceptions import ReadOnlyError
 
 from config.broker import QUEUE
-from tasks.bounded import within
 from tasks.broker import get_pool
 from tasks.trouble import Trouble
 
@@ -40,20 +38,16 @@ POOL_TIMEOUT = 5.0
 _QUEUE: Any = Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)  # type: ignore[no-untyped-call]
 
 
-def publish(ids: Sequence[str], *, seconds: float = inf) -> bool:
+def publish(ids: Sequence[str]) -> bool:
     """Send messages that hint at these jobs; False if the broker refused.
 
-    A broker that is connected has `seconds` to answer.
     What was not sent is hinted at again by a dispatcher, so nothing is raised.
     """
     if not ids:
         return True
     for is_last in (False, True):
         try:
-            with (
-                within(seconds),
-                get_pool().connection(min(POOL_TIMEOUT, seconds)) as connection,
-            ):
+            with get_pool().connection(POOL_TIMEOUT) as connection:
                 _send(ids, connection)
             break
         except Exception as error:  # noqa: BLE001  every broker has errors of its own; none matters

@@ -1,4 +1,4 @@
-"""What signup flows call: validate, seal, add the record, hint at it.
+"""What signup flows call: validate, seal, and add the record.
 
 A call that returned has the job in Redis. Enqueueing the same webhook again is the same job.
 """
@@ -26,10 +26,9 @@ from tasks.errors import (
 )
 from tasks.fields import check_app_id
 from tasks.job import Job
-from tasks.jobs import DAMAGED, EXISTS, PUBLISHED, STEP_LIMIT, JobStore, slices
+from tasks.jobs import DAMAGED, EXISTS, STEP_LIMIT, JobStore, slices
 from tasks.more import More, OnExisting, Priority
 from tasks.passwords import seal_password
-from tasks.pipe import publish
 from tasks.record import Added, NewJob, job_id
 from tasks.store import get_store
 from tasks.triggers import TriggerCheck
@@ -37,8 +36,6 @@ from tasks.webhook import Webhook
 
 #: Seconds in which one step of enqueueing is done or refused.
 ENQUEUE_SECONDS = 4.5
-#: Seconds that the broker has for its answers; a dispatcher sends again what was not sent.
-PUBLISH_SECONDS = 1.0
 
 #: Jobs that share one confirmation, which may take as long as a sync of the append-only file.
 CONFIRMED_TOGETHER = 2_000
@@ -210,8 +207,6 @@ def _enqueue_step(
     new = [draft for draft in drafts if isinstance(draft, NewJob)]
     with within(ENQUEUE_SECONDS):
         added, confirmed = store.add(new, durability=durability)
-    in_pipe = [one.record.id for one in added if one.place == PUBLISHED]
-    publish(in_pipe, seconds=PUBLISH_SECONDS)
     outcomes = map(partial(_enqueued, store, None if confirmed else durability), new, added)
     return [next(outcomes) if isinstance(draft, NewJob) else draft for draft in drafts]
 

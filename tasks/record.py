@@ -256,7 +256,7 @@ def read_all(hashes: Iterable[tuple[str, Mapping[str, str] | None]]) -> Iterator
 
 
 class Added(NamedTuple):
-    """A job as the step `add` left it, and where: PUBLISHED, WAITING, or as it was: EXISTS."""
+    """A job as the step `add` left it, and where: WAITING, or as it was: EXISTS."""
 
     place: str
     record: JobRecord

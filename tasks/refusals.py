@@ -11,7 +11,7 @@ import redis
 from redis.sentinel import MasterNotFoundError
 
 from config import __version__
-from config.logging import without_arguments
+from config.scrub import without_arguments
 from tasks.bounded import NoHandshake
 from tasks.server import unfit
 from tasks.steps import StepsMissing

@@ -24,16 +24,17 @@ def _names(text: str) -> frozenset[str]:
 
 #: What the steps, beat's schedule and `python -m tasks` use; `config/redis.acl` has who uses what.
 RECORDS: Final = _names(
-    "del evalsha exec exists expire fcall function get hdel hget hgetall hincrby hmget hset hsetnx "
-    "info multi persist pexpire pttl sadd scan script set smembers srem time ttl type xadd "
-    "xrevrange zadd zcard zcount zpopmin zrandmember zrange zrangebyscore zrank zrem zscan zscore"
+    "brpop del evalsha exec exists expire fcall function get hdel hget hgetall hincrby hmget hset "
+    "hsetnx info lpush multi persist pexpire pttl sadd scan script set smembers srem time ttl type "
+    "xadd xrevrange zadd zcard zcount zpopmin zrandmember zrange zrangebyscore zrank zrem zscan "
+    "zscore"
 )
 #: What Celery's broker uses, and its result backend.
 QUEUE: Final = _names(
     "brpop del evalsha exec exists llen lpush multi pexpire psubscribe publish punsubscribe sadd "
     "smembers srem subscribe unsubscribe zadd zrangebyscore zrem"
 )
-RESULTS: Final = _names("del exec get mget multi publish setex subscribe unsubscribe")
+RESULTS: Final = _names("del exec get mget multi publish set setex subscribe unsubscribe")
 
 SUITABLE: Final = "Redis {}.{} or Valkey 7.2, or later, with all of its commands".format(*OLDEST)
 CLUSTER: Final = (

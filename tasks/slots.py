@@ -24,7 +24,7 @@ RESULTS: Final = 4
 
 #: A worker's connections at most, whatever its --concurrency, if broker and results are in one
 #: Redis: those of the attempts, of their results, and of its other threads and Celery.
-OF_A_WORKER: Final = ATTEMPTS + RESULTS + 16
+OF_A_WORKER: Final = ATTEMPTS + RESULTS + 17
 
 #: Seconds to wait for one.
 WAIT_SECONDS: Final = 3.0

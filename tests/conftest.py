@@ -18,7 +18,7 @@ import pytest
 
 from config.accounts import DEFAULT as ACCOUNT
 from config.settings import get_settings
-from tasks.broker import forget_pool
+from tasks.broker import get_pool
 from tasks.clients import get_api
 from tasks.create_webhook import get_policy
 from tasks.jobs import JobStore
@@ -68,9 +68,8 @@ def use_environment(env: dict[str, str]) -> None:
 
 def forget_settings() -> None:
     """Let everything be made anew from the environment."""
-    for cached in (get_settings, get_store, get_sealer, get_api, get_policy):
+    for cached in (get_settings, get_store, get_sealer, get_api, get_policy, get_pool):
         cached.cache_clear()
-    forget_pool()
 
 
 @contextmanager

@@ -29,14 +29,16 @@ from tasks.pipe import IDS, messages_in_queue, publish
 from tasks.store import get_store
 from worker.attempts import Attempts
 from worker.celery_internals import received_ids
-from worker.watched import LEAST_SECONDS, WatchedLoop
+from worker.watched import WatchedLoop
 
 log = structlog.get_logger("dispatcher")
 
 #: A lease survives two renewals that fail.
 RENEW_SECONDS = LEASE_SECONDS / 4
 #: While there is a backlog, the pipe is topped up this often.
-BUSY_SECONDS = LEAST_SECONDS
+BUSY_SECONDS = 0.05
+#: New jobs are waited for, one by one, or those that came in so many seconds together.
+NEW_SECONDS = 0.004
 #: A job that becomes due is noticed after this at the latest.
 IDLE_SECONDS = 1.0
 #: Outcomes left untold are looked for this often.
@@ -53,7 +55,7 @@ class Leases(WatchedLoop):
     """Prolongs the leases of what this worker runs."""
 
     def __init__(self, worker: str) -> None:
-        super().__init__("leases")
+        super().__init__("leases", least=BUSY_SECONDS)
         self._worker = worker
         self._renewed_at = 0.0
         #: Of the attempts under way, those that take their time: (id, attempt).
@@ -77,33 +79,54 @@ class Pipe(WatchedLoop):
     """Tops the pipe up with what is due, and takes up what dead workers left."""
 
     def __init__(self, leases: Leases) -> None:
-        super().__init__("pipe")
+        super().__init__("pipe", least=NEW_SECONDS)
         self._leases = leases
         #: What this worker does with hints, once it runs.
         self.attempts: Attempts | None = None
+        #: Whether jobs are due for which the pipe had no room.
+        self.has_more = False
+        #: How many messages there were when the broker was asked last.
+        self._queued, self._asked_at = 0, -IDLE_SECONDS
 
     def tick(self, store: JobStore) -> float:
         """Publish what is due."""
         if self.attempts is not None:
             # What this worker has no threads for others may have.
             publish(self.attempts.give_back())
-        queued = messages_in_queue()
+        if time.monotonic() >= self._asked_at + IDLE_SECONDS:
+            self._queued, self._asked_at = messages_in_queue(), time.monotonic()
         # After an outage the leases of this worker's own attempts may have ended: they come first,
         # or `take_due` would take its jobs for a dead worker's.
         if not self._leases.are_renewed():
             return BUSY_SECONDS
-        due = store.take_due(queued=queued, batch=IDS)
-        publish(due.hints)
-        if due.hints or due.next_due == 0.0:
+        due = store.take_due(queued=self._queued, batch=IDS)
+        if not publish(due.hints):
+            self._asked_at = -IDLE_SECONDS  # nothing more is taken until the broker is back
+        self.has_more = due.next_due == 0.0
+        if self.has_more:
             return BUSY_SECONDS
         return min(IDLE_SECONDS, due.next_due or IDLE_SECONDS)
+
+
+class New(WatchedLoop):
+    """Waits for jobs that are due at once, and wakes the pipe."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        super().__init__("new", least=0.0)
+        self._pipe = pipe
+
+    def tick(self, store: JobStore) -> float:
+        """Wait."""
+        if store.wait_for_due(IDLE_SECONDS):
+            self._pipe.wake()
+        return 0.0
 
 
 class Telling(WatchedLoop):
     """Tells what nobody has told: what became of dead workers' jobs, and who takes long."""
 
     def __init__(self, leases: Leases) -> None:
-        super().__init__("telling")
+        super().__init__("telling", least=BUSY_SECONDS)
         self._leases = leases
         self._slow: frozenset[tuple[str, str]] = frozenset()
         self._tell_at = 0.0
@@ -141,7 +164,8 @@ class Dispatcher(bootsteps.StartStopStep):
         self._worker = identity(str(worker.hostname))
         self._leases = leases = Leases(self._worker)
         self._pipe = Pipe(leases)
-        self._asking: tuple[WatchedLoop, ...] = (self._pipe, Telling(leases))
+        self._new = New(self._pipe)
+        self._asking: tuple[WatchedLoop, ...] = (self._new, self._pipe, Telling(leases))
         self._loops: tuple[WatchedLoop, ...] = (leases, *self._asking)
         self._ended = threading.Event()
         self._deadline: float | None = None
@@ -165,7 +189,8 @@ class Dispatcher(bootsteps.StartStopStep):
         self._on_told_to_stop()
 
     def _on_received(self, **_: Any) -> None:
-        self._pipe.wake()
+        if self._pipe.has_more:
+            self._pipe.wake()
 
     def _on_told_to_stop(self, **_: Any) -> None:
         if self._deadline is None:
@@ -184,7 +209,8 @@ class Dispatcher(bootsteps.StartStopStep):
         for loop in self._loops:
             loop.stop()
         for loop in self._loops:
-            loop.join(max(0.0, give_up - time.monotonic()))
+            if loop is not self._new:  # it waits for Redis, and has nothing to lose
+                loop.join(max(0.0, give_up - time.monotonic()))
         self._hand_back(received_ids())
 
     def _supervise(self) -> None:

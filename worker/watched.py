@@ -16,8 +16,6 @@ log = structlog.get_logger("dispatcher")
 #: A loop that makes no step for so long has met what no limit of time ends, as each call that it
 #: makes has one of seconds.
 STILL_SECONDS: Final = 30.0
-#: Between two ticks, however often a loop is woken.
-LEAST_SECONDS: Final = 0.05
 #: After a tick that failed.
 TROUBLE_SECONDS: Final = 1.0
 #: Seconds that a command which meets no Redis is tried again; the next tick does so anyway.
@@ -29,10 +27,12 @@ class WatchedLoop(ABC):
 
     Args:
         name: of the thread, and in the log.
+        least: seconds between two ticks, however often it is woken.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, least: float) -> None:
         self.name = name
+        self._least = least
         self._stopped, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._steps = self._seen = 0
@@ -90,8 +90,9 @@ class WatchedLoop(ABC):
             self._woken.clear()
             pause = self._try(store)
             self._sleeps = True
-            self._stopped.wait(pause if self._in_trouble else min(pause, LEAST_SECONDS))
-            self._woken.wait(0 if self._in_trouble else max(0.0, pause - LEAST_SECONDS))
+            least = pause if self._in_trouble else min(pause, self._least)
+            self._stopped.wait(least)
+            self._woken.wait(pause - least)
             self._sleeps = False
 
     def _try(self, store: JobStore) -> float:

@@ -1,32 +1,13 @@
--- New jobs, each into the pipe while there is room, else into waiting. One that exists stays as it is;
--- a change of a webhook exists, too, if the latest of its jobs is unfinished and asks for the same.
---: add(size, hint, writes, most, jobs...) grows
--- The pipe's `size`; `hint` seconds; `writes` is 1 to write what exists once more (as it is, so that there is something to
--- confirm); `most` calls a second that the settings allow (JSON, by account); of each job its fields, see below: an
--- instant before which it is not due (unix, 0 for now), the webhook (JSON), the sealed password ('' for none), its version
--- ('' for legacy), more fields (JSON, '' for none), with `expires_in` (seconds) in the place of `expires_at`. The id of a webhook's create job stays as it is, unless it was deleted.
--- Returns the time and for each: 'published' (the caller sends its message), 'waiting', 'exists' or
---   'damaged' (it exists, and is left as it is); behind that, if its id is another than asked or it runs
---   after another job, both of these ids, each behind a space.
-local published = redis.call('ZCARD', PUBLISHED)
-size, most = tonumber(size), cjson.decode(most)
-local left = {}
-local function left_of(account)
-  if not left[account] then
-    local all, bulk, _, _, gate = rooms(account, most[account], size, published)
-    left[account] = {interactive = all, bulk = bulk, held_app = gate.only}
-  end
-  return left[account]
-end
--- Into the pipe, unless others of its priority wait in line.
-local function goes_at_once(account, priority)
-  local for_these = left_of(account)
-  if published >= size or for_these[priority] <= 0 then return false end
-  if redis.call('EXISTS', line_of(account, priority)) == 1 then return false end
-  for_these.interactive, for_these.bulk = for_these.interactive - 1, for_these.bulk - 1
-  return true
-end
--- Nor is it the same if it would be done later, or perhaps never.
+-- New jobs, which wait for a dispatcher. One that exists stays as it is; a change of a webhook exists, too, if the
+-- latest of its jobs is unfinished and asks for the same.
+--: add(writes, jobs...) grows
+-- `writes` is 1 to write what exists once more (as it is, so that there is something to confirm); of each job its
+-- fields, see below: an instant before which it is not due (unix, 0 for now), the webhook (JSON), the sealed password
+-- ('' for none), its version ('' for legacy), more fields (JSON, '' for none), with `expires_in` (seconds) in the place
+-- of `expires_at`. The id of a webhook's create job stays as it is, unless it was deleted.
+-- Returns the time and for each: 'waiting', 'exists' or 'damaged' (it exists, and is left as it is); behind that, if its
+--   id is another than asked or it runs after another job, both of these ids, each behind a space.
+-- It is not the same if it would be done later, or perhaps never.
 local function asks_the_same(id, webhook, version, more, due)
   local names = {'action', 'webhook', 'triggers', 'webhook_version', 'mark', 'cancelled',
                  'expires_at', 'state', 'due_at'}
@@ -37,7 +18,7 @@ local function asks_the_same(id, webhook, version, more, due)
     and not was[7] and (was[8] ~= 'PENDING' or (tonumber(was[9]) or 0) <= math.max(now, due))
     and not is_damaged(id)
 end
-local outcomes = {stamp(now)}
+local outcomes, is_any_due = {stamp(now)}, false
 local FIELDS = 8
 for i = 1, #jobs, FIELDS do
   local asked, not_before, account, app, webhook, sealed, version, more = unpack(jobs, i, i + FIELDS - 1)
@@ -74,25 +55,20 @@ for i = 1, #jobs, FIELDS do
     for name, text in pairs(more) do redis.call('HSET', key, name, text) end
     redis.call('ZADD', INDEX, stamp(now), id)
     if in_chain then after = append(id, first, action) end
-    local priority = more.priority == 'bulk' and 'bulk' or 'interactive'
     if in_chain and is_held(id) then
       redis.call('ZADD', WAITING, stamp(math.max(due, held_until(id))), id)
-      outcomes[#outcomes + 1] = 'waiting'
-    elseif due <= now and left_of(account).held_app == 'app ' .. app then
-      redis.call('ZADD', WAITING, stamp(now + HELD_APP), id)
-      outcomes[#outcomes + 1] = 'waiting'
-    elseif due <= now and goes_at_once(account, priority) then
-      published = published + 1
-      redis.call('ZADD', PUBLISHED, stamp(now + tonumber(hint)), id)
-      outcomes[#outcomes + 1] = 'published'
     else
       redis.call('ZADD', WAITING, stamp(due), id)
-      if due <= now then line_up(id, 'new', {account, priority, more.group or false, app}) end
-      outcomes[#outcomes + 1] = 'waiting'
+      if due <= now then
+        line_up(id, 'new', {account, more.priority or false, more.group or false, app})
+        is_any_due = true
+      end
     end
+    outcomes[#outcomes + 1] = 'waiting'
   end
   if id ~= asked or after then
     outcomes[#outcomes] = outcomes[#outcomes] .. ' ' .. id .. ' ' .. (type(after) == 'string' and after or '')
   end
 end
+if is_any_due then wake_dispatcher() end
 return outcomes

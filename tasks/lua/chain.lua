@@ -130,7 +130,9 @@ local function wake(id, earliest)
   if not until_then or until_then <= now then return end
   local due = math.max(now, earliest, tonumber(redis.pcall('HGET', record(id), 'due_at') or nil) or now)
   redis.call('ZADD', WAITING, stamp(due), id)
-  if tonumber(stamp(due)) <= now then line_up(id, 'new') end
+  if tonumber(stamp(due)) > now then return end
+  line_up(id, 'new')
+  wake_dispatcher()
 end
 
 -- A chain is kept as long as every record that an enqueue or a retry may meet, and for so many seconds

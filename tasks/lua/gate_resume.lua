@@ -12,4 +12,5 @@ forget_outage(gate)
 for _, name in ipairs({'paused_at', 'paused_until', 'paused_why', 'wait_until', 'alarm_due'}) do put(gate, name, nil) end
 note_closed(gate, now)
 keep_gate(gate)
+wake_dispatcher()
 return was

@@ -3,7 +3,9 @@
 local function wait_until(id, due, how)
   redis.call('HSET', record(id), 'due_at', stamp(due))
   redis.call('ZADD', WAITING, stamp(due), id)
-  if tonumber(stamp(due)) <= now then line_up(id, how or 'back') end
+  if tonumber(stamp(due)) > now then return end
+  line_up(id, how or 'back')
+  wake_dispatcher()
 end
 
 -- The job has ended. Failed ones stay until pruned, the others for their lifetime, and without their
@@ -56,6 +58,7 @@ local function put_first(id)
   local since = tonumber(redis.call('HGET', record(id), 'created_at') or now)
   redis.call('ZADD', WAITING, stamp(since - AHEAD), id)
   line_up_first(id, since)
+  wake_dispatcher()
 end
 
 -- A running job whose attempt will not report goes back, unless it was cancelled meanwhile.

@@ -62,8 +62,8 @@ end
 -- What has waited its time already goes first, as it came.
 local function line_up_first(id, since) line_up(id, since - 1e10) end
 
--- Whether it was in none.
-local function line_up_one(id, due)
+-- Whether it was in none. A new job may be another's business: `takes(id, account)`, if given, says so.
+local function line_up_one(id, due, takes)
   local was = redis.pcall('HMGET', record(id), 'account', 'priority', 'group', 'app_id', 'state', 'created_at',
                          'after')
   local line = was[1] and line_of(was[1], was[2])
@@ -74,6 +74,8 @@ local function line_up_one(id, due)
     else redis.call('ZADD', WAITING, stamp(now + LATER), id) end
   elseif was[7] and held_until(id) then
     redis.call('ZADD', WAITING, stamp(held_until(id)), id)
+  elseif takes and was[5] == 'PENDING' and takes(id, was[1]) then
+    return false
   elseif not redis.call('ZSCORE', line, id) then
     if since and due < since - 1 then line_up_first(id, since) else line_up(id, was[5] == 'PENDING' and 'new' or 'back', was) end
     return true
@@ -94,7 +96,7 @@ end
 -- Line up those that are due from where `cursor` stands, as many as `limit`. `<cursor>until` says how far that
 -- went, and `<cursor>behind` the last id of that instant, if there were more. Returns whether there may be others
 -- left, and how many were in no line.
-local function line_up_from(cursor, limit)
+local function line_up_from(cursor, limit, takes)
   local until_then, behind = cursor .. 'until', cursor .. 'behind'
   local from = redis.call('HGET', ORDER, until_then) or '-inf'
   local instant, id = string.match(redis.call('HGET', ORDER, behind) or '', '^(%S+) (.+)$')
@@ -111,7 +113,7 @@ local function line_up_from(cursor, limit)
     last = i
   end
   for i = 1, last or 0, 2 do
-    if line_up_one(due[i], tonumber(due[i + 1])) then found = found + 1 end
+    if line_up_one(due[i], tonumber(due[i + 1]), takes) then found = found + 1 end
   end
   if last and last + 1 == 2 * limit then
     redis.call('HSET', ORDER, until_then, due[last + 1], behind, due[last + 1] .. ' ' .. due[last])
@@ -123,7 +125,7 @@ local function line_up_from(cursor, limit)
 end
 
 -- Those whose time has come since this was done last.
-local function line_up_due(limit) return line_up_from('', limit) end
+local function line_up_due(limit, takes) return line_up_from('', limit, takes) end
 
 -- All that are due, a few each time, in case one is in no line: lines may get lost. Those of accounts that nobody
 -- serves are due for ever. Returns how many were in none.

@@ -3,6 +3,7 @@ local WAITING, PUBLISHED = PREFIX .. 'waiting', PREFIX .. 'published'
 local RUNNING, FAILED = PREFIX .. 'running', PREFIX .. 'failed'
 local INDEX, UNTOLD = PREFIX .. 'index', PREFIX .. 'untold'
 local EXPIRING = PREFIX .. 'expiring'
+local WAKE = PREFIX .. 'wake'
 -- Of the records' layout. One of a later version is left to the workers that know it.
 local VERSION = 1
 local HISTORY_LIMIT = 20
@@ -20,6 +21,11 @@ end
 
 local function record(id) return PREFIX .. 'job:' .. id end
 local function sealed_key(id) return PREFIX .. 'sealed:' .. id end
+
+-- A dispatcher is to look now: some job is due. One entry is enough for all that came until it looks.
+local function wake_dispatcher()
+  if redis.call('EXISTS', WAKE) == 0 then redis.call('LPUSH', WAKE, '1') end
+end
 
 -- The instant of this step: begun anew with each, as `time` and `now` are the same throughout one.
 local time, now

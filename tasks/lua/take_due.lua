@@ -66,7 +66,20 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', stamp(now), 'L
   end
 end
 
-local accounts, more, next_due = #rates / 2, line_up_due(limit), nil
+-- Of the new jobs of accounts that are not served here one is tried once in so many seconds all the same, so that its
+-- record says what is wrong.
+local TRY_SECONDS = 10
+local function tries_once(id, account)
+  if is_served[account] or room <= 0 then return false end
+  local tried_at = tonumber(redis.call('HGET', ORDER, 'tried_at') or 0)
+  if tried_at <= now and tried_at + TRY_SECONDS > now or redis.call('ZREM', WAITING, id) == 0 then return false end
+  redis.call('HSET', ORDER, 'tried_at', stamp(now))
+  leave_line(id)
+  publish(id)
+  room = room - 1
+  return true
+end
+local accounts, more, next_due = #rates / 2, line_up_due(limit, tries_once), nil
 -- How many of an account's jobs are in the pipe. Once they all were, that is believed for a second: to read the
 -- account of each job would cost half of this step.
 local SOLE_SECONDS = 1

@@ -1,7 +1,7 @@
 """Producers that are killed at any instant, forked from a process that has all modules loaded.
 
 What a producer knows to be accepted it writes to a file right after each call; where it is just
-now (connecting, adding, publishing or between two calls) it says in a byte of another, so that a
+now (connecting, adding or between two calls) it says in a byte of another, so that a
 kill can be aimed, and what was hit be told.
 """
 
@@ -22,17 +22,14 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-# Loaded before the fork; a producer loads them at its first call.
-import kombu.transport.redis  # noqa: F401
-
-from tasks import Webhook, bounded, enqueue_webhook, enqueue_webhooks, producer
+from tasks import Webhook, bounded, enqueue_webhook, enqueue_webhooks
 from tasks.jobs import JobStore
 from tests.conftest import use_environment
 
 #: Where a producer is: the first byte of its progress is one of these, the others count how
 #: often each was entered (modulo 256).
-BETWEEN, CONNECTING, ADDING, PUBLISHING = STAGES = range(4)
-NAMES: Final = ("between two steps", "connecting", "in the script", "publishing")
+BETWEEN, CONNECTING, ADDING = STAGES = range(3)
+NAMES: Final = ("between two steps", "connecting", "in the script")
 
 #: The byte that says that the producer stands where it was to stop.
 STANDS: Final = 1 + len(STAGES)
@@ -213,7 +210,6 @@ def _observed(stages: mmap.mmap, play: Play) -> Iterator[None]:
     with (
         mock.patch.object(kind, "_connect", during(CONNECTING, connect_small)),
         mock.patch.object(JobStore, "add", during(ADDING, JobStore.add)),
-        mock.patch.object(producer, "publish", during(PUBLISHING, producer.publish)),
     ):
         yield
 

@@ -77,6 +77,7 @@ class Chaos:
         #: The Redis that forgets nothing, as long as it is the same.
         self._remembers: Part | None = None
         self._killed: dict[str, list[float]] = {}
+        self._ended: dict[Part, int] = {}
 
     def size(self, short: int, long: int) -> int:
         """A number that depends on the form."""
@@ -126,6 +127,12 @@ class Chaos:
         if wait:
             part.wait_for_line(" ready.")
         return part
+
+    def ends(self, part: Part, code: int) -> None:
+        """Wait until a worker has ended itself, as it must, with this exit code."""
+        part.process.wait(20)
+        self._ended[part] = code
+        self.require(part.process.returncode == code, f"{part.name} ended{_code(part)}")
 
     def kill(self, part: Part) -> None:
         """SIGKILL a worker, and remember when."""
@@ -195,7 +202,8 @@ class Chaos:
         alive = [part for part in self._workers if part.process.poll() is None]
         for part in self._workers:
             if part not in alive:
-                self.require(_was_ended(part), f"{part.name} ended by itself{_code(part)}")
+                is_right = part in self._ended or _was_ended(part)
+                self.require(is_right, f"{part.name} ended by itself{_code(part)}")
         for part in alive:
             part.process.terminate()  # once: a second time ends it at once
         for part in alive:

@@ -30,7 +30,7 @@ _DUMP = """
 local found = {sets = {}, records = {}, expires = {}, chains = {}, sealed = {}, others = {}}
 for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
   local kind, name = redis.call('TYPE', key).ok, string.sub(key, #KEYS[1] + 1)
-  if string.find(name, '^ready:') or name == 'order' then
+  if string.find(name, '^ready:') or name == 'order' or name == 'wake' then
     -- derived, and of no job's state
   elseif kind == 'hash' and string.sub(name, 1, 4) == 'job:' then
     local id = string.sub(name, 5)
@@ -59,8 +59,8 @@ for _, key in ipairs(redis.call('KEYS', KEYS[1] .. '*')) do
   local name = string.sub(key, #KEYS[1] + 1)
   if string.find(name, '^ready:') or name == 'order' then
     redis.call('DEL', key) -- in which no instants are, but which follow from them
-  elseif redis.call('TYPE', key).ok == 'string' then
-    -- a password
+  elseif redis.call('TYPE', key).ok == 'string' or name == 'wake' then
+    -- a password; what wakes a dispatcher
   elseif redis.call('TYPE', key).ok == 'zset' then
     local entries = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
     for i = 1, #entries, 2 do redis.call('ZADD', key, earlier(entries[i + 1]), entries[i]) end

@@ -15,7 +15,6 @@ from tasks.jobs import (
     EXISTS,
     HINT_SECONDS,
     LEASE_SECONDS,
-    PUBLISHED,
     SLOW_SECONDS,
     WAITING,
 )
@@ -26,6 +25,7 @@ from tests.chaos.predicted import Held, Now, Predicted
 
 #: Seconds in which a worker tells an outcome before another does.
 TELL_SECONDS = 15
+PUBLISHED = "published"
 #: No backlog is older than so many seconds.
 AHEAD = 366 * 86_400
 #: A job that was lost more often than this waits longer each time, up to so many seconds.
@@ -79,30 +79,21 @@ class Reference(Predicted):
         held["due_at"] = Now(at)
         return held
 
-    def add(self, jobs: Sequence[NewJob], *, in_line: bool = False) -> list[str]:
-        """Where each is now, if others are `in_line` or not."""
-        places: list[str] = []
-        for new in jobs:
-            places.append(self._add(new, in_line=in_line))
-            in_line = in_line or (places[-1] == WAITING and new.not_before <= self.now)
-        return places
+    def add(self, jobs: Sequence[NewJob]) -> list[str]:
+        """Where each is now."""
+        return [self._add(new) for new in jobs]
 
-    def _add(self, new: NewJob, *, in_line: bool) -> str:
+    def _add(self, new: NewJob) -> str:
         if not self.may("add", new.id):
             return EXISTS
-        later = new.not_before > self.now
-        waits = later or in_line or self.count(PUBLISHED) >= self.pipe_size
-        place = WAITING if waits else PUBLISHED
-        held = self._move("add", new.id, "PENDING", place, HINT_SECONDS)
+        held = self._move("add", new.id, "PENDING", WAITING)
         held.update(v="1", attempt="0", attempts="0", created_at=Now(0), index=Now(0))
-        held["due_at"] = new.not_before if later else Now(0)
-        if place == WAITING:
-            held[WAITING] = held["due_at"]
+        held["due_at"] = held[WAITING] = new.not_before if new.not_before > self.now else Now(0)
         held.update(account=new.account, app_id=new.app_id, webhook=json.dumps(new.webhook))
         held["webhook_version"] = str(new.webhook_version or "")
         if new.marks:
             held.update(mark=new.marks[0], sealed=new.sealed_password)
-        return place
+        return WAITING
 
     def claim(self, job: str, worker: str, token: str) -> str | None:
         """The number of the attempt."""

@@ -34,10 +34,6 @@ flags = st.booleans()
 OVER = int(max(jobs.LEASE_SECONDS, jobs.HINT_SECONDS)) + 1
 
 
-#: Those that are due and wait: new ones go behind them.
-LINE = "webhooks:ready:default:interactive"
-
-
 class JobMachine(Machine):
     """Producers, workers, dispatchers, beat and people, on one Redis."""
 
@@ -52,11 +48,9 @@ class JobMachine(Machine):
         self.step = "add"
         due = round(self.reference.now + later, 3) if later else 0
         new = [_new(job, due) for job in some]
-        in_line = bool(self.redis.exists(LINE))
-        want = self.reference.add(new, in_line=in_line)
+        want = self.reference.add(new)
         answers, _ = self.stores[client].add(new)
         self.agree([answer.place for answer in answers], want)
-        self.queue += [answer.record.id for answer in answers if answer.place == jobs.PUBLISHED]
 
     # Workers.
 

@@ -92,7 +92,7 @@ class NewJobs:
         records = {name for name in names if name.startswith(f"{PREFIX}job:")}
         lines = {name for name in names if name.startswith(f"{PREFIX}ready:")}  # an order of these
         sealed = {name for name in names if name.startswith(f"{PREFIX}sealed:")}
-        known = {PREFIX + name for name in (*SETS, "audit")}
+        known = {PREFIX + name for name in (*SETS, "audit", "wake")}
         known |= {name for name in names if name.startswith(f"{PREFIX}round:audit:")}
         strange = names - records - lines - sealed - known
         queue: Any = self._client.lrange(QUEUE, 0, -1)

@@ -23,6 +23,7 @@ class Damaged:
         self.store, self.client = store, client
         self.waiting = self.add("waiting", not_before=store.clock() + 3600)
         self.published = self.add("published")
+        assert store.take_due(queued=0).hints == [self.published]
         self.running = self.claim("running").id
         self.retry = self.claim("retry").id
         self.reschedule(self.retry)

@@ -38,6 +38,13 @@ def add(store: JobStore, name: str = "orders", **options: Any) -> str:
     return job.id
 
 
+def hint(store: JobStore, *names: str) -> list[str]:
+    """New jobs that a dispatcher has put into the pipe."""
+    jobs = [add(store, name) for name in names]
+    assert store.take_due(queued=0).hints == jobs
+    return jobs
+
+
 def claim(store: JobStore, job: str, worker: str = "w1", token: str = "t1") -> JobRecord:
     record = store.claim(job, worker=worker, token=token)
     assert record is not None

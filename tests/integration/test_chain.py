@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from config.accounts import DEFAULT as ACCOUNT
-from tasks.jobs import EXISTS, PUBLISHED, WAITING, JobStore
+from tasks.jobs import EXISTS, WAITING, JobStore
 from tasks.record import job_id
 from tests.chaos import keyspace
 from tests.integration.chained import FIRST, add, begin, change, creation, end, is_held
@@ -22,7 +22,7 @@ class TestOrder:
     def test_a_job_waits_for_the_one_before_and_is_woken_by_its_end(
         self, store: JobStore, client: redis.Redis, state: str
     ) -> None:
-        first = add(store, creation(), PUBLISHED)
+        first = add(store, creation(), WAITING)
         second = add(store, change("delete"), WAITING)
         assert second.after == first.id
         running = begin(store, first)
@@ -46,10 +46,18 @@ class TestOrder:
         assert client.hgetall(f"webhooks:job:{second.id}") == before
         end(store, first)
 
+    def test_its_end_wakes_a_dispatcher(self, store: JobStore) -> None:
+        first, second = add(store, creation()), add(store, change())
+        assert store.wait_for_due(1)
+        end(store, first)
+        assert store.wait_for_due(1)
+        assert store.take_due(queued=0).hints == [second.id]
+
     def test_an_end_that_woke_nobody_is_noticed_within_a_minute(
         self, store: JobStore, client: redis.Redis
     ) -> None:
         first, second = add(store, creation()), add(store, change())
+        assert store.take_due(queued=0).hints == [first.id]
         # As if its end had woken nobody.
         client.hset(f"webhooks:job:{first.id}", "state", "SUCCESS")
         client.zrem("webhooks:published", first.id)
@@ -128,7 +136,7 @@ class TestTheSame:
     def test_what_has_ended_is_done_again(self, store: JobStore) -> None:
         job = add(store, change(name="new"))
         end(store, job)
-        assert add(store, change(name="new"), PUBLISHED).id != job.id
+        assert add(store, change(name="new"), WAITING).id != job.id
 
     def test_what_is_cancelled_during_its_call_is_not_the_same(self, store: JobStore) -> None:
         job = add(store, change(name="new"))

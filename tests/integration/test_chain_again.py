@@ -9,7 +9,7 @@ import uuid
 
 import redis
 
-from tasks.jobs import EXISTS, PUBLISHED, WAITING, JobStore
+from tasks.jobs import EXISTS, WAITING, JobStore
 from tests.chaos.chains import ChainMachine
 from tests.chaos.model import run_model
 from tests.integration.chained import FIRST, add, begin, change, creation, end, is_held
@@ -83,7 +83,7 @@ class TestCreatedAgain:
         assert client.ttl(key) == -1
         store.forget([update.id])
         assert 604_000 < client.ttl(key) <= 604_800
-        assert add(store, creation(), PUBLISHED).id != FIRST
+        assert add(store, creation(), WAITING).id != FIRST
 
 
 class TestTakenUpAgain:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.jobs import EXISTS, PUBLISHED, WAITING, JobStore
+from tasks.jobs import EXISTS, WAITING, JobStore
 from tasks.record import JobRecord
 from tests.chaos import keyspace
 from tests.integration.chained import FIRST, add, begin, change, creation, end, is_held
@@ -57,14 +57,14 @@ class TestDamaged:
     ) -> None:
         add(store, creation())
         DAMAGES["a time"](client)
-        add(store, change(name="new"), PUBLISHED)
+        add(store, change(name="new"), WAITING)
 
     def test_one_that_asks_for_the_same_is_another_job(
         self, store: JobStore, client: redis.Redis
     ) -> None:
         update = add(store, change(name="new"))
         client.hset(f"webhooks:job:{update.id}", "created_at", "damaged")
-        again = add(store, change(name="new"), PUBLISHED)
+        again = add(store, change(name="new"), WAITING)
         assert again.id != update.id
 
     def test_its_attempt_is_waited_for_as_long_as_one_may_take(

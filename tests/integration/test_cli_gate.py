@@ -20,11 +20,12 @@ def test_it_shows_that_all_is_well(run: Run, store: JobStore) -> None:
     assert run("gate").out.splitlines() == [
         "Account default: no limit known, 0 answered in the last second",
         "Open",
+        "Due, and waiting for their turn: 1 interactive, 0 bulk",
         "Jobs: 1 wait, 0 run, 0 failed",
     ]
     told = run("gate", "--json").json
     [shown] = told["accounts"]
-    assert (shown["closed"], shown["allowed"], told["jobs"]["published"]) == (None, None, 1)
+    assert (shown["closed"], shown["allowed"], told["jobs"]["waiting"]) == (None, None, 1)
 
 
 def test_it_shows_who_waits_for_a_turn(run: Run, store: JobStore) -> None:

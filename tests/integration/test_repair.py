@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tasks import Webhook, enqueue_webhook
+from tasks.pipe import publish
 from tasks.repair import find_problems
 from tasks.states import NONE
 from tests.integration.damage import Damaged, damaged_fixture, found
@@ -164,6 +165,7 @@ def test_a_hint_whose_message_is_in_the_queue_waits_for_a_worker(
     damaged: Damaged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = enqueue_webhook("app", Webhook(id="a", name="A", webhook_url="https://a.example/"))
+    publish(damaged.store.take_due(queued=0).hints)
     damaged.put("published", job.id, damaged.store.clock() - 20)
     damaged.put("published", damaged.published, damaged.store.clock() - 30)
     assert found() == []  # the message may hint at both

@@ -30,7 +30,7 @@ other = dispatcher.Dispatcher(SimpleNamespace(hostname=name))
 if what == "stops":
     other._hand_back([job])
 else:
-    other._loops[0].tick(get_store(), lambda: True)
+    other._loops[0].tick(get_store())
 """
 
 
@@ -70,7 +70,7 @@ def test_what_it_runs_itself_is(
         name = str(store.get(job.id).worker).partition("/")[0]
         store._redis.zadd("webhooks:running", {job.id: store.clock() + 1})
         own = dispatcher.Dispatcher(SimpleNamespace(hostname=name))
-        own._loops[0].tick(store, lambda: True)
+        own._loops[0].tick(store)
         seen.append(store._redis.zscore("webhooks:running", job.id) - store.clock() > 4)
         own._hand_back([job.id])
         seen.append(store.get(job.id).state)

@@ -70,7 +70,7 @@ def dispatcher_tells(client: redis.Redis) -> None:
     """What is to be told is told, now."""
     for job in client.zrange("webhooks:untold", 0, -1):
         client.zadd("webhooks:untold", {job: 1})
-    Telling(Leases("other")).tick(get_store(), lambda: True)
+    Telling(Leases("other")).tick(get_store())
 
 
 def forgotten_while_away(store: JobStore, backend: Any) -> Any:

@@ -13,7 +13,7 @@ from config.celery_app import app
 from tasks.errors import WebhookJobError
 from tasks.pipe import TASK
 from tests.interleaving.scheduler import Actor
-from worker.dispatcher import Dispatcher
+from worker.dispatcher import Dispatcher, New
 
 if TYPE_CHECKING:
     from tests.interleaving.world import World
@@ -43,7 +43,8 @@ class Worker:
         self.running: list[str] = []
         self._begun = 0
         self._dispatcher = Dispatcher(SimpleNamespace(hostname=NAME))
-        for loop in self._dispatcher._loops:
+        loops = (one for one in self._dispatcher._loops if not isinstance(one, New))
+        for loop in loops:  # those that wake up by themselves
             name = f"{self.label}.{type(loop).__name__}"
             world.scheduler.start(name, self._loop(loop), self).notes["kind"] = "loop"
 
@@ -133,7 +134,7 @@ class Worker:
         def run() -> None:
             while not self.leaving:
                 try:
-                    pause = loop.tick(self.world.stores.of_loops, lambda: not self.leaving)
+                    pause = loop.tick(self.world.stores.of_loops)
                 except Exception as error:  # noqa: BLE001  as WatchedLoop does
                     self.world.tell(f"tick failed: {type(error).__name__}: {error}")
                     pause = TROUBLE_SECONDS

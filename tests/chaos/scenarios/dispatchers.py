@@ -67,8 +67,7 @@ def _ends(chaos: Chaos, worker: Part) -> None:
     worker.signal(signal.SIGUSR2)
     worker.wait_for_line("sabotage: ")
     chaos.mark()
-    code = worker.process.wait(20)
-    chaos.require(code == 1, f"a worker whose dispatcher does not go on ended with {code}")
+    chaos.ends(worker, 1)
     chaos.require("start it anew" in worker.output(), "it did not say why it ended")
 
 
