@@ -16,13 +16,15 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
 import urllib3
+from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
@@ -217,8 +219,67 @@ LEAST_TLS: Final = ssl.TLSVersion.TLSv1_2
 _POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _CleanPool, "https": _CleanTLSPool}
 
 
+class OurRequest(PreparedRequest):
+    """A request of which all is known: nothing of it has to be parsed.
+
+    Args:
+        method: in capitals.
+        base_url: as requests prepares it, without a slash at its end.
+        path: behind that, percent-encoded.
+        headers: printable ASCII.
+        body: the whole of it, if there is one.
+    """
+
+    path_url = ""
+
+    def __init__(
+        self, method: str, base_url: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> None:
+        super().__init__()
+        self.method, self.url, self.body = method, base_url + path, body
+        self.path_url = "/" + self.url.split("/", 3)[3]
+        self.headers = CaseInsensitiveDict(headers)
+        if method != "GET":
+            self.headers["Content-Length"] = str(len(body or b""))
+
+
 class CarefulAdapter(HTTPAdapter):
-    """requests' adapter with such connections, also to and through proxies."""
+    """requests' adapter with such connections, also to and through proxies, for one server.
+
+    So what requests works out anew for each request is worked out once: the pool for this server,
+    and which authorities its certificate is verified by. Of an answer it makes what we read.
+    """
+
+    _pool: Any = None
+    _verified: Any = None
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Called by requests for each request."""
+        if (pool := self._pool) is None:
+            pool = self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return pool
+
+    def cert_verify(self, conn: Any, *args: Any) -> None:
+        """Called by requests for each request."""
+        if conn is not self._verified:
+            super().cert_verify(conn, *args)  # type: ignore[no-untyped-call]
+            self._verified = conn
+
+    def request_url(self, request: PreparedRequest, proxies: Any) -> str:
+        """Called by requests for each request: what its first line names."""
+        return str(super().request_url(request, proxies) if proxies else request.path_url)
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
+        """Called by requests for each answer."""
+        response = Response()
+        response.status_code, response.raw = resp.status, resp
+        response.headers = CaseInsensitiveDict(resp.headers)
+        return response
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._pool = self._verified = None
+        super().close()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Called by requests for what goes by no proxy."""

@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from config.values import is_loopback
 from tasks.errors import Interrupted, WebhookJobError
-from tasks.http_connections import Call, CarefulAdapter, current_call
+from tasks.http_connections import Call, CarefulAdapter, OurRequest, current_call
 from tasks.no_answer import NoAnswer, causes_of, no_answer
 
 
@@ -58,7 +58,8 @@ class Transport:
         pool_size: int,
         max_answer_bytes: int,
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        prepared = Request("GET", base_url.rstrip("/") + "/").prepare().url or ""
+        self._base_url = prepared.removesuffix("/")
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._max_answer_bytes = max_answer_bytes
@@ -117,14 +118,15 @@ class Transport:
         body: SecretStr | None,
         call: Call,
     ) -> Answer:
-        request = Request(
+        request = OurRequest(
             method,
-            self._base_url + path,
+            self._base_url,
+            path,
             headers={name: _uncovered(value) for name, value in headers.items()},
-            data=None if body is None else _uncovered(body).encode(),
+            body=None if body is None else _uncovered(body).encode(),
         )
         response = self._adapter.send(
-            request.prepare(),
+            request,
             stream=True,
             timeout=(min(self._connect_timeout, call.left()), self._read_timeout),
             verify=self._verify,
