@@ -107,21 +107,32 @@ class Attempts:
 
     def _begin(self) -> None:
         """Give free threads what to do."""
-        jobs: list[Shown] = []
-        taken: list[_Message] = []
-        with self._lock:
-            while self._messages and self._busy < self._most and not self._has_ended:
-                message = self._messages[0]
-                jobs.append(message.jobs.popleft())
-                self._busy += 1
-                if not message.jobs:
-                    taken.append(self._messages.popleft())
-        for message in taken:
-            message.taken()
-        for job in jobs:
+        while (job := self._next(free=True)) is not None:
             # Where the system has no thread left to start, another one takes it.
             with suppress(RuntimeError):
-                self._executor.submit(self._attempt, job)
+                self._executor.submit(self._work, job)
+
+    def _work(self, job: Shown | None) -> None:
+        """One attempt after the other, while there are any."""
+        while job is not None:
+            self._attempt(job)
+            job = self._next(free=False)
+
+    def _next(self, *, free: bool) -> Shown | None:
+        """The next job, for a thread that is `free` or for one that has just done with its own."""
+        with self._lock:
+            has_room = self._busy < self._most if free else True
+            if not (self._messages and has_room) or self._has_ended:
+                self._busy -= not free
+                return None
+            message = self._messages[0]
+            job = message.jobs.popleft()
+            self._busy += free
+            if message.jobs:
+                return job
+            self._messages.popleft()
+        message.taken()
+        return job
 
     def _attempt(self, job: Shown) -> None:
         try:
@@ -132,9 +143,6 @@ class Attempts:
             drop_traceback(error)
         finally:
             job.ended()
-            with self._lock:
-                self._busy -= 1
-            self._begin()
 
     def _run(self, job: Shown) -> None:
         try:

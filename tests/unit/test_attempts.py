@@ -183,7 +183,7 @@ def test_a_system_without_threads_costs_no_place(world: World) -> None:
     world.receive("two", "c")
     assert world.taken == ["one"]
     for number in range(2):  # the pool has them, as ThreadPoolExecutor does
-        pool.submit(world.attempts._attempt, world.seen["ab"[number]])
+        pool.submit(world.attempts._work, world.seen["ab"[number]])
     eventually(lambda: len(world.running) == 2)
     for event in world.go.values():
         event.set()
