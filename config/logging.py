@@ -115,16 +115,17 @@ def configure_logging(
         )
     )
     finish: list[Any] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         _all_without_arguments,
         _all_without_secrets,
         *(() if as_json else (_fit_for_a_terminal,)),
+        renderer,
     ]
+    forget = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
-            processors=[*finish, renderer],
+            processors=[forget, *finish],
         )
     )
     root = logging.getLogger()
@@ -132,9 +133,14 @@ def configure_logging(
     root.setLevel(level or settings.log_level.upper())
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(max(level, root.level))
+    # The standard library's way takes as long again: a line for each attempt goes past it, if there
+    # is no file to be watched.
+    last = [structlog.stdlib.ProcessorFormatter.wrap_for_formatter] if file else finish
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*_SHARED, *last],
+        logger_factory=structlog.stdlib.LoggerFactory()
+        if file
+        else structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=True,
     )
