@@ -4,7 +4,7 @@ BIN := .venv/bin
 FUZZ_SEED ?= $(shell date +%s)
 INSTALLED := .venv/installed-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: install demo up test lint chaos fuzz mutants model bench bench-guest lock audit pythons sbom clean
+.PHONY: install demo up test lint chaos fuzz mutants model peers bench bench-guest lock audit pythons sbom clean
 
 install: $(INSTALLED)
 
@@ -43,7 +43,17 @@ mutants: install  ## a fault in each Lua step, one at a time, and the test that 
 model: install  ## the protocol, every state of it: what holds, what can go wrong, planted faults; needs spin
 	@$(BIN)/python -m tests.model
 
-bench: install  ## import speed and enqueue latency, by durability too; what sealing costs; the sandbox's own speed
+PEERS = .peers/installed
+
+peers: install $(PEERS)  ## the task queues that `make bench` compares with, in an environment of their own
+
+$(PEERS): tests/benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv --clear .peers
+	.peers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/benchmarks/peers/requirements.txt
+	@touch $@
+
+bench: peers  ## beside Celery, dramatiq, taskiq, arq and RQ, with plots; import, durability, sealing, sandbox
+	$(BIN)/python -m tests.benchmarks.peers --plots docs/bench
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BIN)/python -m tests.benchmarks.bench_durability
 	$(BIN)/python -m tests.benchmarks.bench_sealing
@@ -55,6 +65,7 @@ bench-guest: install  ## what the API's bad days cost, each figure with its boun
 lock: install  ## compile the .in files anew
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements-dev.txt requirements-dev.in
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --output-file tests/benchmarks/peers/requirements.txt tests/benchmarks/peers/requirements.in
 
 audit: install  ## known vulnerabilities of what is locked; fails where they cannot be looked up
 	@$(BIN)/python -m tests.supply_chain audit
@@ -66,4 +77,4 @@ sbom: install  ## sbom.cdx.json: what production installs, with hashes and licen
 	@$(BIN)/python -m tests.supply_chain sbom
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .peers .mypy_cache .pytest_cache .ruff_cache .hypothesis

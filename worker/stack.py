@@ -97,14 +97,20 @@ class Part:
     """One process of the stack, its output in a file of the stack's folder."""
 
     def __init__(
-        self, name: str, command: list[str], folder: Path, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: list[str],
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        cwd: Path = ROOT,
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # nosec B603  # our own commands
                 command,
-                cwd=ROOT,
+                cwd=cwd,
                 env=dict(env) if env is not None else None,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,1 @@
+"""This program beside other task queues: the same jobs, the same API, the same Redis."""
