@@ -427,7 +427,7 @@ class JobStore:
     def take_due(self, *, queued: int, batch: int = 1) -> Due:
         """What to publish now, if there are so many messages of `batch` jobs at most."""
         most = self.gate.limits.most
-        ids, next_due = self._step(
+        ids, next_due, hinted = self._step(
             "take_due",
             size=self._pipe_size,
             hint=HINT_SECONDS,
@@ -439,7 +439,7 @@ class JobStore:
             rates=[part for account in self.accounts for part in (account, most(account))],
         )
         none_waits = float(next_due) < 0
-        return Due(ids, None if none_waits else float(next_due))
+        return Due(ids, None if none_waits else float(next_due), hinted)
 
     def wait_for_due(self, seconds: float) -> bool:
         """Wait until a job is due of which no dispatcher has heard; False if none is so soon."""

@@ -32,10 +32,12 @@ _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Due(NamedTuple):
-    """What `take_due` found: ids of jobs to hint at; seconds to the next due job."""
+    """What `take_due` found: ids of jobs to hint at; seconds to the next due job; how many jobs are
+    hinted at, these among them."""
 
     hints: Sequence[str]
     next_due: float | None
+    hinted: int
 
 
 class Rescheduled(NamedTuple):

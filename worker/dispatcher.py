@@ -39,6 +39,8 @@ RENEW_SECONDS = LEASE_SECONDS / 4
 BUSY_SECONDS = 0.05
 #: New jobs are waited for, one by one, or those that came in so many seconds together.
 NEW_SECONDS = 0.004
+#: Seconds in one command that waits for a new job; an answer is waited for a little longer.
+WAIT_SECONDS = 2.5
 #: A job that becomes due is noticed after this at the latest.
 IDLE_SECONDS = 1.0
 #: Outcomes left untold are looked for this often.
@@ -85,15 +87,18 @@ class Pipe(WatchedLoop):
         self.attempts: Attempts | None = None
         #: Whether jobs are due for which the pipe had no room.
         self.has_more = False
-        #: How many messages there were when the broker was asked last.
+        #: How many messages there were when the broker was asked last: it is while there are hints.
         self._queued, self._asked_at = 0, -IDLE_SECONDS
+        self._are_hints = True
 
     def tick(self, store: JobStore) -> float:
         """Publish what is due."""
         if self.attempts is not None:
             # What this worker has no threads for others may have.
             publish(self.attempts.give_back())
-        if time.monotonic() >= self._asked_at + IDLE_SECONDS:
+        if not self._are_hints:
+            self._queued = 0
+        elif time.monotonic() >= self._asked_at + IDLE_SECONDS:
             self._queued, self._asked_at = messages_in_queue(), time.monotonic()
         # After an outage the leases of this worker's own attempts may have ended: they come first,
         # or `take_due` would take its jobs for a dead worker's.
@@ -102,6 +107,7 @@ class Pipe(WatchedLoop):
         due = store.take_due(queued=self._queued, batch=IDS)
         if not publish(due.hints):
             self._asked_at = -IDLE_SECONDS  # nothing more is taken until the broker is back
+        self._are_hints = due.hinted > 0
         self.has_more = due.next_due == 0.0
         if self.has_more:
             return BUSY_SECONDS
@@ -117,7 +123,7 @@ class New(WatchedLoop):
 
     def tick(self, store: JobStore) -> float:
         """Wait."""
-        if store.wait_for_due(IDLE_SECONDS):
+        if store.wait_for_due(WAIT_SECONDS):
             self._pipe.wake()
         return 0.0
 

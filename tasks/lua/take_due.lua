@@ -4,7 +4,8 @@
 -- `size` jobs have room in the pipe; a hint ends after `hint` seconds; `queued` messages are in the queue, of `batch` jobs
 -- at most each; the step takes `limit` jobs of each kind at most; `lifetime` and `call_seconds` are those of other steps;
 -- `rates` has each account's name and the calls a second that the settings allow.
--- Returns {ids to publish, seconds until the next due time or until a gate lets more through (-1: none waits)}.
+-- Returns {ids to publish, seconds until the next due time or until a gate lets more through (-1: none waits), how
+--   many jobs are hinted at now}.
 size, hint, queued, limit = tonumber(size), tonumber(hint), tonumber(queued), tonumber(limit)
 -- Seconds: no lease or hint ends later; with nothing to do for so long there is time to look for what is missing.
 local FAR, IDLE = 2 * LATER, 0.5
@@ -116,4 +117,4 @@ if (more or room > 0 and (next_due or IDLE) >= IDLE) and redis.call('ZCOUNT', WA
 end
 local first = redis.call('ZRANGEBYSCORE', WAITING, '(' .. stamp(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 if first[2] then next_due = math.min(next_due or math.huge, tonumber(first[2]) - now) end
-return {taken, next_due and stamp(math.max(next_due, 0)) or '-1'}
+return {taken, next_due and stamp(math.max(next_due, 0)) or '-1', redis.call('ZCARD', PUBLISHED)}
