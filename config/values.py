@@ -26,7 +26,8 @@ SECONDS_OF = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 #: What no two readers of URLs see differently.
 _BASE_URL = re.compile(
-    r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?(?:/[a-z0-9._~-]+)*/*", re.IGNORECASE
+    r"https?://(?:[a-z0-9_-][a-z0-9._-]*|\[[0-9a-f:.]+\])(?::[0-9]+)?(?:/[a-z0-9._~-]+)*/*",
+    re.IGNORECASE | re.ASCII,
 )
 
 #: By which packages bring result backends of their own.

@@ -239,7 +239,7 @@ class OurRequest(PreparedRequest):
         self.method, self.url, self.body = method, base_url + path, body
         self.path_url = "/" + self.url.split("/", 3)[3]
         self.headers = CaseInsensitiveDict(headers)
-        if method != "GET":
+        if body is not None or method not in ("GET", "HEAD"):
             self.headers["Content-Length"] = str(len(body or b""))
 
 
@@ -250,20 +250,19 @@ class CarefulAdapter(HTTPAdapter):
     and which authorities its certificate is verified by. Of an answer it makes what we read.
     """
 
+    #: The server's pool, once it knows by which authorities to verify.
     _pool: Any = None
-    _verified: Any = None
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Called by requests for each request."""
-        if (pool := self._pool) is None:
-            pool = self._pool = super().get_connection_with_tls_context(*args, **kwargs)
-        return pool
+        pool = self._pool
+        return super().get_connection_with_tls_context(*args, **kwargs) if pool is None else pool
 
     def cert_verify(self, conn: Any, *args: Any) -> None:
-        """Called by requests for each request."""
-        if conn is not self._verified:
+        """Called by requests for each request, before it is sent."""
+        if conn is not self._pool:
             super().cert_verify(conn, *args)  # type: ignore[no-untyped-call]
-            self._verified = conn
+            self._pool = conn
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
         """Called by requests for each request: what its first line names."""
@@ -278,7 +277,7 @@ class CarefulAdapter(HTTPAdapter):
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._pool = self._verified = None
+        self._pool = None
         super().close()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import SecretStr
-from requests import Request, Response, Session
+from requests import Request, RequestException, Response, Session
 from urllib3.exceptions import HTTPError
 
 from config.values import is_loopback
-from tasks.errors import Interrupted, WebhookJobError
+from tasks.errors import Interrupted, InvalidInput, WebhookJobError
 from tasks.http_connections import Call, CarefulAdapter, OurRequest, current_call
 from tasks.no_answer import NoAnswer, causes_of, no_answer
 
@@ -47,6 +48,9 @@ class Transport:
         read_timeout: seconds in which the next byte must come.
         pool_size: connections kept open; as many as there are threads.
         max_answer_bytes: the largest body that is read, after decompression.
+
+    Raises:
+        InvalidInput: `base_url` is none.
     """
 
     def __init__(
@@ -58,8 +62,7 @@ class Transport:
         pool_size: int,
         max_answer_bytes: int,
     ) -> None:
-        prepared = Request("GET", base_url.rstrip("/") + "/").prepare().url or ""
-        self._base_url = prepared.removesuffix("/")
+        self._base_url = _prepared(base_url)
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._max_answer_bytes = max_answer_bytes
@@ -146,6 +149,15 @@ class Transport:
         finally:
             response.close()  # a connection whose answer was read whole is back in the pool
         return body if len(body) <= self._max_answer_bytes else None
+
+
+def _prepared(base_url: str) -> str:
+    """As requests sends it, without a slash at its end. Raises `InvalidInput`."""
+    with suppress(RequestException):
+        if url := Request("GET", base_url.rstrip("/") + "/").prepare().url:
+            return url.removesuffix("/")
+    problem = "is no URL of a server"
+    raise InvalidInput(f"COMETCHAT_BASE_URL {problem}", {"COMETCHAT_BASE_URL": problem})
 
 
 def _uncovered(value: str | SecretStr) -> str:

@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from requests import Request
 from requests.adapters import HTTPAdapter
 
-from tasks.errors import AccountRejected, ApiFailure, ApiUnavailable, StoreUnavailable
+from tasks.errors import (
+    AccountRejected,
+    ApiFailure,
+    ApiUnavailable,
+    InvalidInput,
+    StoreUnavailable,
+)
+from tasks.http_connections import CarefulAdapter
+from tasks.transport import Transport
 from tasks.turn import Superseded
 from tests.addresses import Addresses, black_hole, unused_port
 from tests.integration.servers import (
@@ -286,6 +295,25 @@ def test_a_missing_bundle_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     failure = failure_of(stage.api(f"https://127.0.0.1:{unused_port()}"))
     assert type(failure) is AccountRejected and "REQUESTS_CA_BUNDLE" in str(failure)
+
+
+def test_a_pool_is_kept_once_it_knows_whom_to_trust() -> None:
+    """A bundle may come later, and then be a folder."""
+    adapter, request = CarefulAdapter(), Request("GET", "https://a.example/").prepare()
+    pool = adapter.get_connection_with_tls_context(request, "/nowhere", proxies={})
+    with pytest.raises(OSError, match="nowhere"):
+        adapter.cert_verify(pool, request.url, "/nowhere", None)
+    assert adapter._pool is None
+    adapter.cert_verify(pool, request.url, True, None)
+    assert adapter.get_connection_with_tls_context(request, True, proxies={}) is pool
+    adapter.close()
+    assert adapter._pool is None
+
+
+@pytest.mark.parametrize("url", ["", "x", "https://.example", "http://a b"])
+def test_a_base_url_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(InvalidInput, match="COMETCHAT_BASE_URL is no URL of a server"):
+        Transport(url, connect_timeout=1, read_timeout=1, pool_size=1, max_answer_bytes=1)
 
 
 def test_no_bug_below_shows_a_header(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,6 +277,10 @@ class TestBaseUrl:
             "https://apimgmt.cometchat.io//evil.org",
             "https://apimgmt.cometchat.io\uff0fevil.org",
             "https:evil.org://hunter2",
+            # Of which requests makes none.
+            "https://.cometchat.io",
+            "https://..",
+            "https://\u017f.example",
         ],
     )
     def test_must_not_be(self, environment: Set, url: str) -> None:
