@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from logging.handlers import WatchedFileHandler
 from typing import Any
 
@@ -86,6 +87,25 @@ def _fit_for_a_terminal(
     return event
 
 
+class _Through:
+    """Where structlog writes a line: into a handler's stream, in its turn, as the handler does.
+
+    A line that cannot be written ends nothing.
+    """
+
+    def __init__(self, handler: Any) -> None:
+        self._handler = handler
+
+    def write(self, line: str) -> None:
+        """Write a line with its end."""
+        with self._handler.lock, suppress(OSError, ValueError):
+            self._handler.stream.write(line)
+            self._handler.stream.flush()
+
+    def flush(self) -> None:
+        """It was flushed."""
+
+
 def configure_logging(
     settings: Settings, *, file: str | None = None, level: int | None = None
 ) -> None:
@@ -135,12 +155,13 @@ def configure_logging(
         logging.getLogger(name).setLevel(max(level, root.level))
     # The standard library's way takes as long again: a line for each attempt goes past it, if there
     # is no file to be watched.
+    through: Any = _Through(handler)
     last = [structlog.stdlib.ProcessorFormatter.wrap_for_formatter] if file else finish
     structlog.configure(
         processors=[*_SHARED, *last],
         logger_factory=structlog.stdlib.LoggerFactory()
         if file
-        else structlog.WriteLoggerFactory(sys.stderr),
+        else structlog.WriteLoggerFactory(through),
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=True,
     )

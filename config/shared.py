@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Generic, ParamSpec, TypeVar
 
@@ -10,7 +11,8 @@ Given = ParamSpec("Given")
 
 
 class shared(Generic[Given, Made]):
-    """Like `functools.cache`, but threads that ask at the same time all get the same one.
+    """Like `functools.cache`, but threads that ask at the same time all get the same one, and a
+    process that was forked off gets one of its own.
 
     `cache` gives each of them one of its own, as the first is not made yet when the others ask: a
     worker whose first jobs came together had as many pools of connections as threads.
@@ -28,7 +30,7 @@ class shared(Generic[Given, Made]):
 
     def __call__(self, *args: Given.args, **options: Given.kwargs) -> Made:
         """What was made for these arguments. Raises what `make` raises."""
-        asked = (args, *options.items())
+        asked = (os.getpid(), args, *options.items())
         try:
             return self._made[asked]
         except KeyError:

@@ -115,7 +115,8 @@ class Attempts:
     def _work(self, job: Shown | None) -> None:
         """One attempt after the other, while there are any."""
         while job is not None:
-            self._attempt(job)
+            with suppress(Exception):  # of what tells of an attempt: the thread goes on
+                self._attempt(job)
             job = self._next(free=False)
 
     def _next(self, *, free: bool) -> Shown | None:

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -40,7 +41,7 @@ BUSY_SECONDS = 0.05
 #: New jobs are waited for, one by one, or those that came in so many seconds together.
 NEW_SECONDS = 0.004
 #: Seconds in one command that waits for a new job; an answer is waited for a little longer.
-WAIT_SECONDS = 2.5
+WAIT_SECONDS = 1.5
 #: A job that becomes due is noticed after this at the latest.
 IDLE_SECONDS = 1.0
 #: Outcomes left untold are looked for this often.
@@ -228,8 +229,7 @@ class Dispatcher(bootsteps.StartStopStep):
                     self._exit_now(0)
             for loop in self._loops:
                 if problem := loop.problem(CHECK_SECONDS):
-                    log.critical("worker ends, start it anew", loop=loop.name, problem=problem)
-                    self._exit_now(1)
+                    self._exit_now(1, loop=loop.name, problem=problem)
 
     def _hand_back(self, ids: Sequence[str]) -> None:
         store = get_store.__wrapped__()
@@ -242,11 +242,21 @@ class Dispatcher(bootsteps.StartStopStep):
             if back:
                 log.info("handed back", jobs=back)
 
-    def _exit_now(self, code: int) -> None:
+    def _exit_now(self, code: int, **why: str) -> None:
         """Leave although attempts run: threads cannot be ended, the process can."""
         self._ended.set()
-        # Whatever hangs below.
-        threading.Timer(HAND_BACK_SECONDS, os._exit, (code,)).start()
+        try:
+            # Whatever hangs below. A system may have no thread left to start.
+            with suppress(RuntimeError):
+                threading.Timer(HAND_BACK_SECONDS, os._exit, (code,)).start()
+            if why:
+                log.critical("worker ends, start it anew", **why)
+            self._give_all_back()
+        finally:
+            os._exit(code)
+
+    def _give_all_back(self) -> None:
+        self._attempts.stop()
         received = received_ids()
         # What was handed back others may call for at once.
         leaving.set()
@@ -257,4 +267,3 @@ class Dispatcher(bootsteps.StartStopStep):
             tell_now(get_store(), job_id)
         signals.worker_shutdown.send(sender=None)
         logging.shutdown()
-        os._exit(code)

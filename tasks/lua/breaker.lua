@@ -117,7 +117,7 @@ end
 -- that one told. If none that did has succeeded, that was too short, and the next wait is longer.
 local function wait_told(gate, at, since, wait)
   local was = gate.limited_at
-  if was and since > was then put(gate, 'short', (gate.short or 0) + 1) end
+  if was and since > was and since >= (gate.wait_until or 0) then put(gate, 'short', (gate.short or 0) + 1) end
   if not was or since > was then put(gate, 'limited_at', at) end
   return math.max(wait, math.min(wait * SHORT ^ (gate.short or 0), SHORT_MOST))
 end

@@ -128,10 +128,14 @@ end
 local function line_up_due(limit, takes) return line_up_from('', limit, takes) end
 
 -- All that are due, a few each time, in case one is in no line: lines may get lost. Those of accounts that nobody
--- serves are due for ever. Returns how many were in none.
+-- serves are due for ever, so there is some time between two looks that found nothing. Returns how many were in none.
+local LOOK_SECONDS = 0.5
 local function line_up_missing(limit)
+  local looked_at = tonumber(redis.call('HGET', ORDER, 'missing at') or 0)
+  if looked_at <= now and looked_at + LOOK_SECONDS > now then return 0 end
   local more, found = line_up_from('missing ', limit)
   if not more then redis.call('HDEL', ORDER, 'missing until') end
+  if found > 0 then redis.call('HDEL', ORDER, 'missing at') else redis.call('HSET', ORDER, 'missing at', stamp(now)) end
   return found
 end
 

@@ -24,7 +24,10 @@ local function sealed_key(id) return PREFIX .. 'sealed:' .. id end
 
 -- A dispatcher is to look now: some job is due. One entry is enough for all that came until it looks.
 local function wake_dispatcher()
-  if redis.call('EXISTS', WAKE) == 0 then redis.call('LPUSH', WAKE, '1') end
+  local kind = redis.call('TYPE', WAKE).ok
+  if kind == 'list' then return end
+  if kind ~= 'none' then redis.call('DEL', WAKE) end -- somebody else's
+  redis.call('LPUSH', WAKE, '1')
 end
 
 -- The instant of this step: begun anew with each, as `time` and `now` are the same throughout one.

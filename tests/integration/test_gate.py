@@ -334,6 +334,17 @@ class TestLimited:
         self.let_turns_come(store, client)
         assert claim(store, jobs[2]) and claim(store, jobs[3])
 
+    def test_a_call_that_had_not_waited_says_nothing(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        """It had its turn when the limit was met, and was made a moment later."""
+        jobs = [add(store, f"{n}") for n in range(4)]
+        records = [claim(store, job) for job in jobs]
+        store.finish(records[0], "SUCCESS", told=OK)
+        back(store, records[1], Told("limited", wait=1), account_wide=True)
+        back(store, records[2], Told("limited", wait=1), account_wide=True)
+        assert client.hget(f"webhooks:gate:{ACCOUNT}", "short") is None
+
     def test_one_call_tries_it_until_one_goes_through(
         self, store: JobStore, client: redis.Redis, jobs: list[str]
     ) -> None:

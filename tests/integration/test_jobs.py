@@ -57,6 +57,13 @@ class TestAdd:
         add(store, "one")  # it exists
         assert not store.wait_for_due(0.01)
 
+    def test_what_is_in_the_place_of_the_list_is_no_obstacle(
+        self, store: JobStore, client: redis.Redis
+    ) -> None:
+        client.set("webhooks:wake", "strange")
+        add(store)
+        assert store.wait_for_due(5)
+
     def test_leaves_a_job_that_exists_as_it_is(self, store: JobStore) -> None:
         job = add(store)
         claim(store, job)

@@ -199,3 +199,20 @@ def test_a_claim_that_meets_no_redis_shows_nothing(
     monkeypatch.setattr(attempts, "claim", no_redis)
     world.receive("one", "a")
     eventually(lambda: world.seen["a"].words == ["ended"])
+
+
+def test_what_cannot_even_be_told_costs_no_place(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(attempts.log, "error", fail)
+    world.ends = {name: ValueError(name) for name in "abc"}
+    world.receive("one", *"abc")
+    for name in "abc":
+        eventually(lambda: name in world.running)  # noqa: B023
+        world.go[name].set()
+    world.ends = {}
+    world.receive("two", "d", "e")
+    eventually(lambda: sorted(world.running) == ["d", "e"])

@@ -267,3 +267,16 @@ def test_a_terminal_obeys_nothing_of_what_is_logged() -> None:
     # Its own colours apart, and one line.
     assert not set(re.sub(r"\x1b\[[0-9;]*m", "", stderr)) & set("\x1b\x07\r\u202e")
     assert stderr.count("\n") == 1
+
+
+def test_a_line_that_cannot_be_written_ends_nothing() -> None:
+    """A disk is full, or who collects the log is gone."""
+    script = """
+sys.stderr = open("/dev/full", "w")
+configure_logging(load_settings(_env_file=None))
+structlog.get_logger("tasks").info("attempt")
+logging.getLogger("tasks").error("attempt")
+print("goes on", flush=True)
+os._exit(0)
+"""
+    assert output_of(f"import logging, os, sys{script}") == ("goes on\n", "")

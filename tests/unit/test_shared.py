@@ -40,6 +40,17 @@ def test_one_for_each_set_of_arguments_until_it_is_cleared() -> None:
     assert get("a", 1) is not before
 
 
+def test_a_child_that_was_forked_off_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    @shared
+    def get() -> object:
+        return object()
+
+    ours = get()
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert get() is not ours
+    assert get() is get()
+
+
 def test_what_cannot_be_made_is_tried_again() -> None:
     tries = []
 
