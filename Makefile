@@ -53,11 +53,11 @@ $(PEERS): tests/benchmarks/peers/requirements.txt
 	@touch $@
 
 bench: peers  ## beside Celery, dramatiq, taskiq, arq and RQ, with plots; import, durability, sealing, sandbox
-	$(BIN)/python -m tests.benchmarks.peers --plots docs/bench
 	$(BIN)/python -m tests.benchmarks.bench_import
 	$(BIN)/python -m tests.benchmarks.bench_durability
 	$(BIN)/python -m tests.benchmarks.bench_sealing
 	$(BIN)/python -m tests.benchmarks.bench_sandbox
+	$(BIN)/python -m tests.benchmarks.peers --plots docs/bench
 
 bench-guest: install  ## what the API's bad days cost, each figure with its bound; half an hour
 	@$(BIN)/python -m tests.benchmarks.guest
