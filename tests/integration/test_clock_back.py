@@ -10,6 +10,7 @@ import redis
 from config.accounts import DEFAULT as ACCOUNT
 from tasks.gate import Told
 from tasks.jobs import JobStore
+from tests.conftest import eventually
 from tests.integration.steps import add, claim, client_fixture, new_job, places
 
 client = client_fixture
@@ -51,7 +52,7 @@ def test_one_that_is_in_no_line_is_found_beside_a_line_that_waits(
 ) -> None:
     job = add(store, not_before=store.clock() + 60)
     client.zadd("webhooks:waiting", {job: store.clock() - 5})
-    assert hints(store) == [job]
+    assert eventually(lambda: hints(store), 5) == [job]
 
 
 def test_a_dead_workers_job_and_a_lost_hint_do_not_wait_for_an_hour(
