@@ -25,7 +25,7 @@ def _names(text: str) -> frozenset[str]:
 #: What the steps, beat's schedule and `python -m tasks` use; `config/redis.acl` has who uses what.
 RECORDS: Final = _names(
     "brpop del evalsha exec exists expire fcall function get hdel hget hgetall hincrby hmget hset "
-    "hsetnx info lpush multi persist pexpire pttl sadd scan script set smembers srem time ttl type "
+    "hsetnx info multi persist pexpire pttl rpush sadd scan script set smembers srem time ttl type "
     "xadd xrevrange zadd zcard zcount zpopmin zrandmember zrange zrangebyscore zrank zrem zscan "
     "zscore"
 )

@@ -27,7 +27,7 @@ local function wake_dispatcher()
   local kind = redis.call('TYPE', WAKE).ok
   if kind == 'list' then return end
   if kind ~= 'none' then redis.call('DEL', WAKE) end -- somebody else's
-  redis.call('LPUSH', WAKE, '1')
+  redis.call('RPUSH', WAKE, '1')
 end
 
 -- The instant of this step: begun anew with each, as `time` and `now` are the same throughout one.

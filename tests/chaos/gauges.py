@@ -70,7 +70,7 @@ class Gauges:
         return length
 
     def messages(self) -> int:
-        """How many messages were ever sent: nothing else uses LPUSH on this server."""
+        """How many messages were ever sent: nothing else uses LPUSH, a wake is an RPUSH."""
         return int(self.redis.info("commandstats").get("cmdstat_lpush", {}).get("calls", 0))
 
     def growth(self, name: str, since: float, until: float) -> float:
