@@ -63,6 +63,14 @@ class TestTakeDue:
         client.zadd("webhooks:waiting", {second: store.clock() - 3_600})
         assert store.take_due(queued=0).hints == [first]
 
+    def test_it_goes_before_one_that_came_later_and_went_back(self, client: redis.Redis) -> None:
+        store = JobStore(get_settings().redis_url, pipe_size=1, result_ttl=60, patience=1)
+        first, second = add(store, "first"), add(store, "second")
+        claim(store, first)
+        reschedule(store, claim(store, second, worker="w2", token="t2"))
+        expire(client, "running", first)
+        assert store.take_due(queued=0).hints == [first]
+
     def test_renewed_leases_do_not_end(self, store: JobStore, client: redis.Redis) -> None:
         job = add(store)
         claim(store, job)
