@@ -27,7 +27,7 @@ from tasks.errors import DurabilityUnavailable, StoreRefused, StoreUnavailable
 from tasks.refusals import understand
 from tasks.server import RECORDS, examining
 from tasks.slots import OTHERS, Slots
-from tasks.steps import Steps, StepsMissing
+from tasks.steps import StepsMissing, get_steps
 from tasks.together import NoAnswer, Together
 
 #: Seconds for a connection, and for an answer.
@@ -130,7 +130,7 @@ class Connection:
         self._patience = patience
         self._appendfsync = appendfsync
         self._tested: str | None = None
-        self._steps = Steps()
+        self._steps = get_steps()
         self._grouped = _Grouped(partial(self._in_slot, self._ask_all), self._load)
 
     def _ask_all(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:

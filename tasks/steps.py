@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import redis
 
+from config.shared import shared
+
 LUA: Final = Path(__file__).parent / "lua"
 LIBRARY: Final = ("records", "order", "chain", "moves", "gate", "breaker")
 #: Of all keys.
@@ -144,6 +146,12 @@ class Steps:
     def load(self, client: Any) -> None:
         """Load the library, in the place of what may be there under its name."""
         client.function_load(self._source, replace=True)
+
+
+@shared
+def get_steps() -> Steps:
+    """The process's steps, read once: a release that is put in their place is another process's."""
+    return Steps()
 
 
 def is_missing(error: redis.ResponseError) -> bool:

@@ -103,7 +103,9 @@ class Hooks:
         self._swap(pipe.publish, lambda *args, **options: self.world.publish(*args, **options))
         self._swap(pipe.messages_in_queue, lambda: self.world.queued())
         self._swap(dispatcher.received_ids, lambda: self.world.received_ids())
+        self._stack.callback(steps.get_steps.cache_clear)
         put(mock.patch.object(steps, "LIBRARY", (SHIM, *steps.LIBRARY)))
+        steps.get_steps.cache_clear()
         put(mock.patch.object(type(app), "backend", _Backend()))
         put(mock.patch.object(Transport, "send", self._send))
         run, claim, add = Connection.run, JobStore.claim, JobStore.add
