@@ -56,7 +56,7 @@ class Enqueuing(Task):
         """Enqueue a webhook as `enqueue_webhook` does.
 
         Args:
-            args: app id and webhook. Or the id of a job alone, of which a worker is told then.
+            args: app id and webhook. Or the id of a job alone, which is enqueued already.
             kwargs: options of `enqueue_webhook`, or app id and webhook by their names.
             others: further options of Celery by their places, which are not obeyed.
             options: Celery's. `eta` (a datetime, without a time zone in UTC), `countdown` (seconds)
@@ -71,7 +71,6 @@ class Enqueuing(Task):
         """
         args, kwargs = tuple(args or ()), dict(kwargs or {})
         if len(args) == 1 and not kwargs and _is_job_id(args[0]):
-            super().apply_async(args, {}, *others, **{"task_id": args[0], **options})
             return self.AsyncResult(args[0])
         options |= zip(_OPTIONS, others, strict=False)
         given = {**dict(zip(_ARGUMENTS, args, strict=False)), **kwargs}

@@ -110,6 +110,7 @@ MUST_NOT: dict[str, list[tuple[str, ...]]] = {
     "producer": [
         *(*READ_SEALED, *LOSE_JOBS, *OPEN_GATE, *TAKE_HINTS, *CONTROL, *SEE_EVENTS, *NOTE),
         *(
+            *HINT,
             *SEE_NOTES,
             *FORGE_RESULTS,
             *CHANGE_SCHEDULE,
@@ -127,7 +128,7 @@ MUST_NOT: dict[str, list[tuple[str, ...]]] = {
         *(*READ_SEALED, *LOSE_JOBS, *OPEN_GATE, *SEE_JOBS, *ADD_JOBS, *TAKE_HINTS, *HINT),
         *(*FORGE_RESULTS, *CHANGE_SCHEDULE, *NOTE, *SEE_NOTES, *LOAD, *SEE_STEPS),
     ],
-    "operator": [*READ_SEALED, *TAKE_HINTS, *CHANGE_SCHEDULE, *SEE_EVENTS, *LOAD],
+    "operator": [*READ_SEALED, *TAKE_HINTS, *HINT, *CHANGE_SCHEDULE, *SEE_EVENTS, *LOAD],
 }
 
 

@@ -44,7 +44,7 @@ class TestOfAWorker:
             create_webhook.delay(app_id, {**ORDERS, "name": "Others"})
         first.get(timeout=10)
 
-    def test_a_jobs_id_alone_is_a_hint(self, sandbox: SandboxControl, app_id: str) -> None:
+    def test_a_jobs_id_alone_is_that_job(self, sandbox: SandboxControl, app_id: str) -> None:
         result = create_webhook.delay(app_id, ORDERS)
         result.get(timeout=10)
         assert create_webhook.delay(result.id).get(timeout=10)["outcome"] == "created"
