@@ -23,8 +23,8 @@ WAITS = frozenset({"PENDING", "RETRY"})
 #: Jobs in one call of the producer.
 BATCH = 100
 
-#: Seconds after which one call hangs: enqueueing answers within 5 s, and publishing may take 5.
-HANGS = 15.0
+#: Seconds after which one call hangs: enqueueing answers within 5 s.
+HANGS = 10.0
 
 #: Seconds that a producer may be behind after the block that it feeds.
 LATE = 600.0

@@ -19,7 +19,7 @@ from tasks.jobs import JobStore
 
 HOW, _, STEPS = os.environ.get("SABOTAGE", "hang:take_due").partition(":")
 worker.watched.STILL_SECONDS = float(os.environ.get("STILL_SECONDS", "30"))  # type: ignore[misc]
-THREADS = {"leases", "pipe", "telling", "dispatcher"}
+THREADS = {"leases", "pipe", "wake", "telling", "dispatcher"}
 
 
 class Saboteur:

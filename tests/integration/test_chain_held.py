@@ -57,7 +57,8 @@ class TestDamaged:
     ) -> None:
         add(store, creation())
         DAMAGES["a time"](client)
-        add(store, change(name="new"), WAITING)
+        update = add(store, change(name="new"))
+        assert update.id in store.take_due(queued=0).hints
 
     def test_one_that_asks_for_the_same_is_another_job(
         self, store: JobStore, client: redis.Redis

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from config.accounts import DEFAULT as ACCOUNT
-from tasks import Webhook, enqueue_webhook
+from tasks import Webhook, enqueue_webhook, get_job
 from tasks.actions import retry_job
 from tasks.schedule import retry_failed
 from tasks.store import get_store
@@ -91,6 +91,7 @@ def assert_is_for_a_person(
     creates = [call for call in calls(sandbox, app_id) if call["operation"] == "create"]
     assert len(creates) == 1
     retry_failed()
+    assert get_job(job_id).state == "FAILURE"
     assert retry_job(job_id).state != "FAILURE"
 
 

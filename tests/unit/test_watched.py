@@ -94,12 +94,16 @@ def test_one_that_is_slow_and_goes_on_is_not(loop: Loop) -> None:
     loop.goes_on()
 
 
-def test_time_in_which_nobody_asks_does_not_count(loop: Loop) -> None:
+def test_time_in_which_nobody_asks_does_not_count(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in a process that is frozen as a whole."""
+    monkeypatch.setattr("worker.watched.STILL_SECONDS", 1.2)
     loop.hangs_from_now_on()
     assert loop.problem(0.5) is None
-    threading.Event().wait(0.3)  # stands for a minute
+    threading.Event().wait(1.5)  # the fault itself
     assert loop.problem(0.5) is None
+    assert loop.problem(0.5) == "stands still"
 
 
 def test_one_that_sleeps_for_long_is_not_told() -> None:

@@ -22,7 +22,7 @@ DUE_SECONDS = 5.0
 ANEW_SECONDS = 20.0
 
 #: Each step in which a dispatcher may end or be held up.
-STEPS = ("take_due", "renew", "messages_in_queue", "publish", "take_untold")
+STEPS = ("take_due", "renew", "messages_in_queue", "publish", "take_untold", "wait_for_due")
 
 
 class Appointments:
@@ -67,13 +67,13 @@ def _ends(chaos: Chaos, worker: Part) -> None:
     worker.signal(signal.SIGUSR2)
     worker.wait_for_line("sabotage: ")
     chaos.mark()
-    chaos.ends(worker, 1)
+    chaos.ends(worker)
     chaos.require("start it anew" in worker.output(), "it did not say why it ended")
 
 
 @scenario("the dispatcher of the only worker dies or hangs: it is started anew")
 def dispatcher_ends(chaos: Chaos) -> None:
-    """In each of its steps, as its supervisor does."""
+    """In each of its steps; this scenario is the supervisor."""
     chaos.start()
     steps = STEPS[: chaos.size(1, len(STEPS))]
     # Some of the steps come every few seconds only; until the last one there are jobs to publish.
