@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from kombu import Exchange, Queue  # type: ignore[attr-defined]
 from kombu.utils.debug import Logwrapped
 from redis.exceptions import ReadOnlyError
 
@@ -20,11 +19,11 @@ from config.broker import QUEUE
 from tasks.broker import get_pool
 from tasks.trouble import Trouble
 
-_trouble = Trouble("hints not sent, a dispatcher repeats them", "hints are sent again")
+_trouble = Trouble("hints not sent, they are repeated", "hints are sent again")
 
-#: By its name: producers need not load what workers do.
+#: What a job is called to Celery, and a message of others that hints at one.
 TASK = "tasks.create_webhook"
-#: The task of a message that hints at several jobs.
+#: The task of each hint of ours.
 TASKS = "tasks.create_webhooks"
 #: Jobs in one message at most.
 IDS = 50
@@ -34,8 +33,6 @@ BATCH = 256
 
 #: Seconds to wait for one of this process's broker connections.
 POOL_TIMEOUT = 5.0
-
-_QUEUE: Any = Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)  # type: ignore[no-untyped-call]
 
 
 def publish(ids: Sequence[str]) -> bool:
@@ -75,27 +72,12 @@ def _send(ids: Sequence[str], connection: Any) -> None:
                 serializer="json",
                 headers=_headers(uuid.uuid4().hex),
                 routing_key=QUEUE,
-                declare=[_QUEUE],
             )
 
 
 def _headers(message_id: str) -> dict[str, Any]:
-    """What Celery's message protocol asks for."""
-    return {
-        "lang": "py",
-        "task": TASKS,
-        "id": message_id,
-        "root_id": message_id,
-        "parent_id": None,
-        "group": None,
-        "eta": None,
-        "expires": None,
-        "timelimit": [None, None],
-        "retries": 0,
-        "argsrepr": "()",
-        "kwargsrepr": "{}",
-        "ignore_result": True,
-    }
+    """What a worker reads of it: a hint goes past Celery's own machinery."""
+    return {"lang": "py", "task": TASKS, "id": message_id}
 
 
 def _batch(producer: Any) -> AbstractContextManager[object]:

@@ -156,7 +156,7 @@ def strip(message: Any) -> None:
         "priority": 0,
     }
     message.body = json.dumps([args, {}, None]).encode()
-    message._decoded_cache = None  # of the body that was
+    message._decoded_cache = [args, {}, None]  # what its body is now
 
 
 def _is_id(value: object) -> bool:

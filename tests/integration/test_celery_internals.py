@@ -7,7 +7,6 @@ import json
 import ssl
 import threading
 import time
-import traceback
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,6 @@ from unittest.mock import Mock
 import kombu
 import pytest
 import redis
-from billiard.einfo import ExceptionInfo
 from celery.app import backends
 from celery.backends.base import Backend, BaseKeyValueStoreBackend
 from celery.exceptions import InvalidTaskError
@@ -61,21 +59,6 @@ def test_the_workers_requests_have_the_ids_of_their_tasks() -> None:
     finally:
         state.reserved_requests.discard(request)
     assert received_ids() == []
-
-
-def test_what_celery_keeps_of_an_exception_is_small_and_whole() -> None:
-    try:
-        int("no number")
-    except ValueError:
-        info = ExceptionInfo()
-    assert (
-        "_co_positions" not in vars(info.tb.tb_frame.f_code)
-        or not info.tb.tb_frame.f_code._co_positions
-    )
-    lines = "".join(traceback.format_tb(info.tb))
-    assert "in test_what_celery_keeps_of_an_exception_is_small_and_whole" in lines
-    assert 'int("no number")' in lines
-    assert 'int("no number")' in info.traceback
 
 
 def test_the_consumer_connects_through_ensure_connection(monkeypatch: Any) -> None:

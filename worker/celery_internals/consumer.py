@@ -142,7 +142,7 @@ class QuickConsumer(Consumer):
         self._tell_fault(message)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """Celery knows no such task; it would store a failure under the id of a job."""
+        """Celery knows no such task."""
         self._tell_fault(message, exc)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
@@ -154,7 +154,9 @@ class QuickConsumer(Consumer):
         self._tell_fault(message, exc)
 
     def _tell_fault(self, message: Any, error: Exception | None = None) -> None:
-        _log.error("a fault of this worker: it drops a hint, which is sent again", exc_info=error)
+        _log.error(
+            "a fault of this worker: it drops a message; a hint is sent again", exc_info=error
+        )
         self._reject(message)
 
     def _drop(self, message: Any, problem: str, error: Exception | None = None) -> None:

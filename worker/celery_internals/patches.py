@@ -6,12 +6,10 @@ import logging
 import ssl
 from collections.abc import Callable
 from functools import wraps
-from itertools import repeat
 from typing import Any
 
 import kombu.connection
 import kombu.transport
-from billiard import einfo
 from redis import asyncio
 from redis.connection import ConnectionPool
 
@@ -56,39 +54,6 @@ def _is_no_false_alarm(line: logging.LogRecord) -> bool:
     return "insecure SSL" not in line.getMessage()
 
 
-class _WithoutPositions:
-    """A code object that does not know where its instructions are in the source."""
-
-    co_positions = tuple
-
-    def __init__(self, code: Any) -> None:
-        self._code = code
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._code, name)
-
-
-class LeanCode(einfo._Code):
-    """billiard's copy of a code object, without where each of its instructions is in the source.
-
-    Celery copies those of its own frames for every task that raises: 300 KB for each attempt that
-    failed, in as many threads at once as there are. They would tell a column, the line stays.
-    """
-
-    def __init__(self, code: Any) -> None:
-        super().__init__(_WithoutPositions(code))
-
-    @property
-    def co_positions(self) -> Any:
-        """As traceback expects it of any code: four unknowns for each instruction."""
-        return lambda: repeat((None, None, None, None))
-
-
-def keep_little_of_exceptions() -> None:
-    """Let Celery's copies of tracebacks be lean, in this process."""
-    einfo._Frame.Code = LeanCode
-
-
 def dial_addresses_side_by_side() -> None:
     """Let each connection to Redis dial all addresses of its host, with a bound on the time.
 
@@ -122,5 +87,4 @@ def install() -> None:
     use_our_transports()
     store_results_together()
     verify_certificates()
-    keep_little_of_exceptions()
     dial_addresses_side_by_side()
