@@ -64,14 +64,14 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Everything in UTC.
         "timezone": "UTC",
         "enable_utc": True,
-        # One queue, declared here, so that producers, workers and beat agree.
+        # One queue, declared here, so that workers, beat and `python -m tasks check` agree.
         "task_default_queue": QUEUE,
         "task_create_missing_queues": True,
-        # Early: a message is done with once a worker looks at it; the record does the rest.
+        # Early: a message is done with once its jobs have threads; the records do the rest.
         "task_acks_late": False,
         "worker_pool": "worker.threads:ThreadPool",
         "worker_concurrency": CONCURRENCY,
-        # A producer does not wait for a broker that is away: the dispatcher publishes later.
+        # Beat does not wait here for a broker that is away: what it could not send stays due.
         "task_publish_retry": False,
         # The record's outcome is stored by `tasks.outcome`, on one path for all cases.
         "task_ignore_result": True,

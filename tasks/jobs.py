@@ -12,8 +12,8 @@ Keys, all under `webhooks:`
                         in SUCCESS or REVOKED, else deleted with the record. A key of its own, which
                         producers may write and not read
     waiting     zset    id -> due time: new jobs, and retries until their backoff is over
-    wake        list    one entry, if a job is due of which no dispatcher has heard; all wait for
-                        it
+    wake        list    one entry, once a step has made a job due at once or opened a gate, until
+                        a dispatcher takes it
     published   zset    id -> hint expiry: a message with this id is in the pipe, or about to be
     running     zset    id -> lease end: a worker has claimed it
     failed      zset    id -> time of the failure
@@ -442,7 +442,7 @@ class JobStore:
         return Due(ids, None if none_waits else float(next_due), hinted)
 
     def wait_for_due(self, seconds: float) -> bool:
-        """Wait until a job is due of which no dispatcher has heard; False if none is so soon."""
+        """Wait for the entry in `wake`, and take it; False if there is none within so long."""
         return self._run(self._redis.brpop, PREFIX + "wake", seconds) is not None
 
     def take_untold(self) -> list[str]:

@@ -1,7 +1,7 @@
 """What a worker does with hints: as many attempts at once as it has threads.
 
-A message has the ids of several jobs. It counts as taken once all of them have threads, and then
-the next one comes. An attempt that ends gives its thread to the next id.
+A message has the ids of several jobs. It is acknowledged when the last of them is given to a
+thread; two that are not may be here at once. A thread that is done takes the next id.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Message:
 
     Args:
         jobs: those that it hints at.
-        taken: called once all have begun.
+        taken: called when the last of them is given to a thread.
     """
 
     def __init__(self, jobs: Sequence[Shown], taken: Callable[[], None]) -> None:
@@ -82,7 +82,10 @@ class Attempts:
         self._has_ended = False
 
     def receive(self, ids: Sequence[str], taken: Callable[[], None]) -> None:
-        """Begin attempts at these jobs as soon as there are threads; then `taken` is called."""
+        """Begin attempts at these jobs as soon as there are threads.
+
+        `taken` is called when the last of them is given to one.
+        """
         message = _Message([self._show(job_id) for job_id in ids], taken)
         with self._lock:
             self._messages.append(message)

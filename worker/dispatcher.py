@@ -1,10 +1,10 @@
 """The dispatcher: threads in every worker that keep the pipe filled and the leases alive.
 
 It needs no leader and no beat, as each step is atomic: any number of dispatchers work side by
-side, and one is enough. What each of its loops depends on may fail without the others: leases on
-the records alone, the pipe on the broker too, telling on the result backend and Sentry. It also
-gives back what runs when the worker has been told to stop and the time for it is over, and ends a
-worker in which a loop stands still.
+side, and one is enough. What each of its loops depends on may fail without the others: leases
+and wake on the records alone, the pipe on the broker too, telling on the result backend and
+Sentry. It also gives back what runs when the worker has been told to stop and the time for it is
+over, and ends a worker in which a loop stands still.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ log = structlog.get_logger("dispatcher")
 RENEW_SECONDS = LEASE_SECONDS / 4
 #: While there is a backlog, the pipe is topped up this often.
 BUSY_SECONDS = 0.05
-#: New jobs are waited for, one by one, or those that came in so many seconds together.
+#: The pipe is looked after once in so many seconds at most, however often it is woken: new jobs
+#: that come together go together.
 NEW_SECONDS = 0.004
 #: Seconds in one command that waits for a new job; an answer is waited for a little longer.
 WAIT_SECONDS = 1.5
@@ -58,7 +59,7 @@ class Leases(WatchedLoop):
     """Prolongs the leases of what this worker runs."""
 
     def __init__(self, worker: str) -> None:
-        super().__init__("leases", least=BUSY_SECONDS)
+        super().__init__("leases")
         self._worker = worker
         self._renewed_at = 0.0
         #: Of the attempts under way, those that take their time: (id, attempt).
@@ -88,7 +89,7 @@ class Pipe(WatchedLoop):
         self.attempts: Attempts | None = None
         #: Whether jobs are due for which the pipe had no room.
         self.has_more = False
-        #: How many messages there were when the broker was asked last: it is while there are hints.
+        #: Messages in the queue when the broker was asked last, as it is while there are hints.
         self._queued, self._asked_at = 0, -IDLE_SECONDS
         self._are_hints = True
 
@@ -115,11 +116,11 @@ class Pipe(WatchedLoop):
         return min(IDLE_SECONDS, due.next_due or IDLE_SECONDS)
 
 
-class New(WatchedLoop):
+class Wake(WatchedLoop):
     """Waits for jobs that are due at once, and wakes the pipe."""
 
     def __init__(self, pipe: Pipe) -> None:
-        super().__init__("new", least=0.0)
+        super().__init__("wake")
         self._pipe = pipe
 
     def tick(self, store: JobStore) -> float:
@@ -133,7 +134,7 @@ class Telling(WatchedLoop):
     """Tells what nobody has told: what became of dead workers' jobs, and who takes long."""
 
     def __init__(self, leases: Leases) -> None:
-        super().__init__("telling", least=BUSY_SECONDS)
+        super().__init__("telling")
         self._leases = leases
         self._slow: frozenset[tuple[str, str]] = frozenset()
         self._tell_at = 0.0
@@ -171,8 +172,8 @@ class Dispatcher(bootsteps.StartStopStep):
         self._worker = identity(str(worker.hostname))
         self._leases = leases = Leases(self._worker)
         self._pipe = Pipe(leases)
-        self._new = New(self._pipe)
-        self._asking: tuple[WatchedLoop, ...] = (self._new, self._pipe, Telling(leases))
+        self._wake = Wake(self._pipe)
+        self._asking: tuple[WatchedLoop, ...] = (self._wake, self._pipe, Telling(leases))
         self._loops: tuple[WatchedLoop, ...] = (leases, *self._asking)
         self._ended = threading.Event()
         self._deadline: float | None = None
@@ -185,7 +186,7 @@ class Dispatcher(bootsteps.StartStopStep):
         worker.consumer.on_cold_stop = self._on_cold_stop
         self._attempts = worker.consumer.attempts
         self._pipe.attempts = self._attempts
-        # Where a job was in the pipe there is room for another soon, which may have waited for it.
+        # A received job is soon claimed, which makes room in the pipe.
         signals.task_received.connect(self._on_received, weak=False)
         for loop in self._loops:
             loop.start()
@@ -216,7 +217,7 @@ class Dispatcher(bootsteps.StartStopStep):
         for loop in self._loops:
             loop.stop()
         for loop in self._loops:
-            if loop is not self._new:  # it waits for Redis, and has nothing to lose
+            if loop is not self._wake:  # it waits for Redis, and has nothing to lose
                 loop.join(max(0.0, give_up - time.monotonic()))
         self._hand_back(received_ids())
 

@@ -27,10 +27,10 @@ class WatchedLoop(ABC):
 
     Args:
         name: of the thread, and in the log.
-        least: seconds between two ticks, however often it is woken.
+        least: seconds between two ticks, for one that is woken often.
     """
 
-    def __init__(self, name: str, *, least: float) -> None:
+    def __init__(self, name: str, *, least: float = 0.0) -> None:
         self.name = name
         self._least = least
         self._stopped, self._woken = threading.Event(), threading.Event()

@@ -2,7 +2,7 @@
 -- mend what is wrong if asked: no job is lost by it, and none runs twice.
 --: judge(mends, source, places, lifetime, lease, queued, unattended, patience, call_seconds, ids...)
 -- `mends` is 1 to mend; `source` where the ids are from ('job': their records, else a set); `places` where a job of each
--- state belongs (JSON); `queued` messages are in the queue; `unattended` the sets whose overdue entries nobody sees to,
+-- state belongs (JSON); the messages in the queue hint at `queued` jobs at most; `unattended` the sets whose overdue entries nobody sees to,
 -- being overdue after `patience` seconds; `lifetime`, `lease` and `call_seconds` are those of other steps.
 -- Returns {id, what is wrong, details, 1 if mended} for each finding.
 local mend, belongs = mends == '1', cjson.decode(places)

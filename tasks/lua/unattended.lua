@@ -1,7 +1,7 @@
 -- The first entry of each set that dispatchers see to, if it is overdue. One that is still there a
 -- while later, and unchanged, has nobody to see to it.
 --: unattended(queued, patience) no-writes
--- `queued` messages are in the queue; an entry is overdue after `patience` seconds. Returns {set, id, its time}.
+-- The messages in the queue hint at `queued` jobs at most; an entry is overdue after `patience` seconds. Returns {set, id, its time}.
 local heads = {}
 for _, name in ipairs({'running', 'published', 'untold'}) do
   local head = redis.call('ZRANGE', PREFIX .. name, 0, 0, 'WITHSCORES')

@@ -13,7 +13,7 @@ from config.celery_app import app
 from tasks.errors import WebhookJobError
 from tasks.pipe import TASK
 from tests.interleaving.scheduler import Actor
-from worker.dispatcher import Dispatcher, New
+from worker.dispatcher import Dispatcher, Wake
 
 if TYPE_CHECKING:
     from tests.interleaving.world import World
@@ -43,7 +43,7 @@ class Worker:
         self.running: list[str] = []
         self._begun = 0
         self._dispatcher = Dispatcher(SimpleNamespace(hostname=NAME))
-        loops = (one for one in self._dispatcher._loops if not isinstance(one, New))
+        loops = (one for one in self._dispatcher._loops if not isinstance(one, Wake))
         for loop in loops:  # those that wake up by themselves
             name = f"{self.label}.{type(loop).__name__}"
             world.scheduler.start(name, self._loop(loop), self).notes["kind"] = "loop"
@@ -115,7 +115,7 @@ class Worker:
             actor.notes["kind"] = "attempt"
 
     def _run(self, job_id: str) -> None:
-        """The Celery task, as a worker runs it."""
+        """What `worker/attempts.py` does with one id, by the task of that name."""
         task: Any = app.tasks[TASK]
         task.push_request(id=job_id, hostname=NAME, args=(job_id,), called_directly=False)
         try:

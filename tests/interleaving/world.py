@@ -1,7 +1,8 @@
 """All that a run consists of, and the hooks by which the program's own code gets into it.
 
 The code is stopped where it reaches out: at every command to Redis (`Connection.run`), at every
-call (`Transport.send`), when it sleeps and when it sends a hint. Nothing else is put in its place.
+call (`Transport.send`) and when it sleeps. In the place of the broker is a list with one job a
+message. The loop `Wake` is left out: each dispatcher looks again and again by itself.
 """
 
 from __future__ import annotations
